@@ -5,7 +5,11 @@
 // The driver's duties, per partition and in the order of the effects:
 //  1. Append: write the mutation to the shard log. Report EventLogSynced once it is durable.
 //  2. Commit: apply the mutation to the store, in decree order, then answer its tokens.
-//  3. Reject: answer the token with the error; the operation has no effect and never will.
+//  3. Reject: answer the token with the error. With ErrTimeout the operation may or may not have an effect, which is what
+//     clients take ERR_TIMEOUT for; with any other error it has none and never will.
+//
+// Its duties towards the store and the log: apply what the log replays up to the highest commit point found there, and hand
+// the rest to NewReplica as Restored.Log; report EventFlushed when a flush of the store is durable.
 //
 // In this step groups have one member, the primary: the local log is the whole quorum.
 package consensus
@@ -21,6 +25,14 @@ const (
 	// Primary orders writes and serves reads.
 	Primary
 )
+
+// String names the role as Apache Pegasus' partition_status does.
+func (r Role) String() string {
+	if r == Primary {
+		return "PS_PRIMARY"
+	}
+	return "PS_INACTIVE"
+}
 
 // Config is a configuration of a partition as meta's register holds it. Ballot orders configurations.
 type Config struct {
@@ -53,9 +65,11 @@ const (
 	EventLogSynced
 	// EventLogFailed: the local log failed; nothing appended since the last LogSynced may be trusted to be durable.
 	EventLogFailed
+	// EventFlushed: the store holds every mutation up to Decree durably, without the log.
+	EventFlushed
 )
 
-// Event is one input of a Replica.
+// Event is one input of a Replica. Tokens are copied by Step; Batch is kept, see Mutation.
 type Event struct {
 	Kind      EventKind
 	Config    Config
@@ -65,14 +79,15 @@ type Event struct {
 	Tokens    []uint64
 }
 
-// Reject is a proposal that was refused.
+// Reject is a proposal that was refused, or (ErrTimeout) whose outcome this replica can no longer learn.
 type Reject struct {
 	Tokens []uint64
 	Err    proto.ErrCode
 }
 
 // Effects are the outputs of Step, appended to by the replica and consumed in order by the driver, which resets them between
-// steps. Slices inside are valid until the next Step of the same replica.
+// steps. Slices inside are valid until the next Step of the same replica: the replica reuses the memory of Tokens for later
+// mutations, and drops its reference to Batch when it commits.
 type Effects struct {
 	Append  []Mutation
 	Commit  []Mutation
