@@ -213,3 +213,35 @@ func ParseErrCode(name string) (e ErrCode, ok bool) {
 	e, ok = errByName[name]
 	return e, ok
 }
+
+// wireSafe holds replacements for the codes that the Go and Java clients do not know (spec wire 5). The Go client ends
+// its session over an unknown name. Each stands for the nearest cause with the same reaction in the clients.
+var wireSafe = map[ErrCode]ErrCode{
+	ErrLearnerNotFound:            ErrObjectNotFound,
+	ErrDirNotEmpty:                ErrFileOperationFailed,
+	ErrFSInternal:                 ErrFileOperationFailed,
+	ErrIgnoreBadData:              ErrCorruption,
+	ErrMockInternal:               ErrUnknown,
+	ErrRetryExhausted:             ErrUnknown,
+	ErrSyncRangerPoliciesFailed:   ErrUnknown,
+	ErrRangerParseACL:             ErrUnknown,
+	ErrRangerPoliciesNoNeedUpdate: ErrUnknown,
+	ErrRDBCorruption:              ErrCorruption,
+	ErrDiskIOError:                ErrFileOperationFailed,
+	ErrCurlFailed:                 ErrUnknown,
+	ErrDupExist:                   ErrUnknown,
+	ErrHTTPError:                  ErrUnknown,
+	ErrNotMatched:                 ErrUnknown,
+}
+
+// WireSafe returns e, or what to say instead in the header of a reply to a THFT client when e is not known to all of
+// them. Inside of bodies error names are free text, and e may be sent as it is.
+func (e ErrCode) WireSafe() ErrCode {
+	if e < ErrLearnerNotFound {
+		return e
+	}
+	if s, ok := wireSafe[e]; ok {
+		return s
+	}
+	return e
+}

@@ -20,11 +20,26 @@ type Request struct {
 	GPID      GPID
 	Hash      uint64 // client_partition_hash
 	Seq       uint64 // thrift seqid (sign-extended i32) or native message id
-	Name      []byte // task code name as sent
-	Header    []byte // the native header, nil for THFT
+	// Name is the task code name, cut at the first NUL or at 47 bytes as Apache Pegasus does before it looks it up.
+	Name   []byte
+	Header []byte // the native header, nil for THFT
 	// Args is the argument as sent: field header, value, stop byte. Undecodable arguments are found by the decoder of
 	// the message, not by the frame parser.
 	Args []byte
+	// Ignore is set for a native frame that is no request: it is consumed and not answered.
+	Ignore bool
+	// Reject, when not ErrOK, is what must be answered (AppendErrorReply) without looking at Args: they are in a
+	// serialisation that no server of ours reads.
+	Reject ErrCode
+}
+
+// ReplyTo returns what is needed to answer req after its frame is gone. It allocates only for native requests.
+func (req *Request) ReplyTo() ReplyTo {
+	to := ReplyTo{Framing: req.Framing, Code: req.Code, Seq: req.Seq}
+	if req.Framing == FramingRDSN {
+		to.Native = (*[NativeHeaderLen]byte)(append(make([]byte, 0, NativeHeaderLen), req.Header...))
+	}
+	return to
 }
 
 // ReplyTo is what must be kept of a request to answer it later. It holds no view and may be copied freely.
