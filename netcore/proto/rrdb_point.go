@@ -45,15 +45,15 @@ func (m *PutRequest) AppendArgs(dst []byte) []byte {
 	return endStruct(dst)
 }
 
-// DecodeBlobArgs decodes the argument of GET, TTL, REMOVE (a raw key) and SORTKEY_COUNT (a hash key) as a view.
-func DecodeBlobArgs(args []byte) ([]byte, error) {
+// DecodeBlobArg decodes the argument of GET, TTL, REMOVE (a raw key) and SORTKEY_COUNT (a hash key) as a view.
+func DecodeBlobArg(args []byte) ([]byte, error) {
 	r := valueReader(args)
 	key := r.Blob()
 	return key, endValue(&r)
 }
 
-// AppendBlobArgs appends the argument of GET, TTL, REMOVE or SORTKEY_COUNT.
-func AppendBlobArgs(dst, key []byte) []byte {
+// AppendBlobArg appends the argument of GET, TTL, REMOVE or SORTKEY_COUNT.
+func AppendBlobArg(dst, key []byte) []byte {
 	return append(AppendBlob(beginArgs(dst), key), TStop)
 }
 
