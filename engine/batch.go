@@ -9,6 +9,10 @@ const (
 	tagPut    byte = 0x1
 )
 
+// MaxBatchLen bounds the batches of one Apply together: larger ones are refused. A mutation is at most about 1 MiB of
+// user data, so this leaves room for a turn's worth of them and keeps offsets within 32 bits.
+const MaxBatchLen = 256 << 20
+
 // BatchBuilder builds the records of one mutation in RocksDB's write-batch representation without its 12-byte header: a
 // little-endian u32 count, then the records. The same bytes are log record, prepare payload and what Store.Apply takes.
 // The zero value is ready to use.

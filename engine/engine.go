@@ -41,6 +41,8 @@ var (
 	ErrNoSpace = errors.New("engine: no space")
 	// ErrClosed means that the store was closed.
 	ErrClosed = errors.New("engine: closed")
+	// ErrReadOnly means that the store holds values of an older layout and can only be read.
+	ErrReadOnly = errors.New("engine: store of an older data version is read-only")
 	// ErrNotStore means that the directory does not hold a store of this format.
 	ErrNotStore = errors.New("engine: not a pegasus store")
 )
@@ -63,6 +65,10 @@ type Store interface {
 
 	// NewIterator returns an iterator over a snapshot of the store taken now. The caller closes it, before the Store.
 	NewIterator(o IterOptions) (Iterator, error)
+
+	// DataVersion is the layout of the values in this store: what ParseValue needs. It never changes. Only a store of
+	// layout v1 can be written; Apply on another one fails with ErrReadOnly.
+	DataVersion() DataVersion
 
 	// AppliedDecree is the decree of the last Apply; FlushedDecree the one that a crash now would come back to.
 	AppliedDecree() proto.Decree

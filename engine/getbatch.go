@@ -6,28 +6,45 @@ type GetBatch struct {
 	keys    []byte
 	ends    []uint32 // end offset of key i in keys
 	vals    []byte
-	results []getResult
+	results []GetResult
+	errs    []getError // failures only
 }
 
-type getResult struct {
-	outcome Outcome
-	off     uint32
-	len     uint32
-	err     error
+// GetResult is how the lookup of one key ended. Off and Len place its value in the arena of values. It holds no Go
+// pointer and has a fixed layout, because a C++ store fills it in.
+type GetResult struct {
+	Off     uint32
+	Len     uint32
+	Outcome Outcome
+	_       [3]byte
+}
+
+type getError struct {
+	key int
+	err error
+}
+
+// GetArenas are the insides of a GetBatch, for a store that fills them in without a call per key. Everything is owned by
+// the batch. Vals is the arena of values: a store appends to it and hands it back with SetValues.
+type GetArenas struct {
+	Keys    []byte
+	Ends    []uint32 // end offset of key i in Keys
+	Vals    []byte
+	Results []GetResult // one per key
 }
 
 // Reset empties the batch and keeps its memory. Values returned before become invalid.
 func (b *GetBatch) Reset() {
-	b.keys, b.ends, b.vals = b.keys[:0], b.ends[:0], b.vals[:0]
-	clear(b.results)
-	b.results = b.results[:0]
+	b.keys, b.ends, b.vals, b.results = b.keys[:0], b.ends[:0], b.vals[:0], b.results[:0]
+	clear(b.errs)
+	b.errs = b.errs[:0]
 }
 
 // Add copies key into the batch and returns its index. Keys of one batch may repeat.
 func (b *GetBatch) Add(key []byte) int {
 	b.keys = append(b.keys, key...)
 	b.ends = append(b.ends, uint32(len(b.keys)))
-	b.results = append(b.results, getResult{})
+	b.results = append(b.results, GetResult{})
 	return len(b.ends) - 1
 }
 
@@ -44,25 +61,43 @@ func (b *GetBatch) Key(i int) []byte {
 }
 
 // Outcome tells how the lookup of key i ended.
-func (b *GetBatch) Outcome(i int) Outcome { return b.results[i].outcome }
+func (b *GetBatch) Outcome(i int) Outcome { return b.results[i].Outcome }
 
-// Err is the error of key i when its outcome is Failed.
-func (b *GetBatch) Err(i int) error { return b.results[i].err }
+// Err is the error of key i when its outcome is Failed, else nil.
+func (b *GetBatch) Err(i int) error {
+	for _, e := range b.errs {
+		if e.key == i {
+			return e.err
+		}
+	}
+	return nil
+}
 
 // Value returns the raw value of key i, a view that is valid until the next Reset. It is empty unless the outcome is Found.
 func (b *GetBatch) Value(i int) []byte {
 	r := b.results[i]
-	return b.vals[r.off : r.off+r.len : r.off+r.len]
+	return b.vals[r.Off : r.Off+r.Len : r.Off+r.Len]
 }
 
 // SetFound records the raw value of key i; it is copied. For implementations of Store.
 func (b *GetBatch) SetFound(i int, value []byte) {
 	off := uint32(len(b.vals))
 	b.vals = append(b.vals, value...)
-	b.results[i] = getResult{outcome: Found, off: off, len: uint32(len(value))}
+	b.results[i] = GetResult{Outcome: Found, Off: off, Len: uint32(len(value))}
 }
 
-// SetOutcome records any outcome but Found for key i. For implementations of Store.
+// SetOutcome records any outcome but Found for key i, with an error when it is Failed. For implementations of Store.
 func (b *GetBatch) SetOutcome(i int, o Outcome, err error) {
-	b.results[i] = getResult{outcome: o, err: err}
+	b.results[i] = GetResult{Outcome: o}
+	if err != nil {
+		b.errs = append(b.errs, getError{key: i, err: err})
+	}
 }
+
+// Arenas opens the batch to an implementation of Store.
+func (b *GetBatch) Arenas() GetArenas {
+	return GetArenas{Keys: b.keys, Ends: b.ends, Vals: b.vals, Results: b.results}
+}
+
+// SetValues hands the arena of values back after a store appended to it. For implementations of Store.
+func (b *GetBatch) SetValues(vals []byte) { b.vals = vals }

@@ -40,3 +40,13 @@ func (r *Rows) Each(f func(key, value []byte) bool) {
 		b = b[kl+vl:]
 	}
 }
+
+// Bytes is the size of the keys and values together.
+func (r *Rows) Bytes() int { return len(r.buf) - r.n*rowHeader }
+
+// Arena returns the memory of rows for an implementation of Iterator that writes rows itself: the bytes in use; the rest of
+// its capacity is free.
+func (r *Rows) Arena() []byte { return r.buf }
+
+// SetArena hands the memory back holding n rows in the layout of Rows. For implementations of Iterator.
+func (r *Rows) SetArena(buf []byte, n int) { r.buf, r.n = buf, n }
