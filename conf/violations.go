@@ -26,15 +26,23 @@ func (v *Violations) add(line int, key, what string) {
 	v.List = append(v.List, Violation{Line: line, Key: key, What: what})
 }
 
+// has tells whether key, or anything inside it, was refused already.
 func (v *Violations) has(key string) bool {
-	return slices.ContainsFunc(v.List, func(o Violation) bool { return o.Key == key })
+	return slices.ContainsFunc(v.List, func(o Violation) bool {
+		inside, ok := strings.CutPrefix(o.Key, key)
+		return ok && (inside == "" || inside[0] == '.' || inside[0] == '[')
+	})
 }
 
 // syntax takes over the error of the TOML parser: it stops at the first one, so it is the only one known.
 func (v *Violations) syntax(err error) {
 	var p toml.ParseError
 	if errors.As(err, &p) {
-		v.add(p.Position.Line, p.LastKey, p.Message)
+		line := p.Position.Line
+		if strings.HasSuffix(p.Message, `'\n' instead`) {
+			line-- // the parser has counted the line break that it complains about
+		}
+		v.add(line, p.LastKey, p.Message)
 		return
 	}
 	v.add(0, "", err.Error())
