@@ -1,0 +1,431 @@
+package loop
+
+import (
+	"sync/atomic"
+	"time"
+
+	"pegasus/netcore/bufpool"
+	"pegasus/netcore/invariant"
+	"pegasus/netcore/mailbox"
+	"pegasus/netcore/timer"
+)
+
+// A turn is the unit of batching: input of several sessions and messages of several posters are delivered, then
+// Handler.Turn runs once, then every session with output is written once. The event library tells us when one socket
+// is readable, but not when it has gone through all sockets that were ready together. There are two ways to find out.
+//
+// Batch: ask the library to run a task of ours. It runs tasks after the sockets, so the task is the end of the turn.
+// The price is a write to an eventfd, one more epoll_wait and two small allocations per turn.
+//
+// Inline: end the turn as soon as one socket has been handled. This costs nothing, but if many sockets were ready
+// together each becomes a turn of its own, and work that could have been shared by all of them is done for each.
+//
+// With one session ready at a time, which is what an idle or nearly idle server sees and where latency shows, inline
+// is right; under load the price of batch is shared by all sessions of the turn and is repaid several times over. So
+// the loop predicts: it goes inline after singlesToInline turns in a row with one session only, and then still ends
+// one turn in probeEvery by task, to look how many sessions come together now; two or more end the inline mode.
+//
+// Rejected: a socket pair as end-of-batch marker (no allocation, but it has to be read, one more system call); guessing
+// from the time between two callbacks (depends on the machine); a goroutine per loop around epoll of our own (the
+// library would have to be replaced).
+//
+// One wake-up at most is under way, whoever asks: mailbox, timers, turn end. The library runs tasks posted from one
+// goroutine in any order, so a task carries nothing: it only means "look".
+//
+// Closing. Connections are closed only at a turn end that was run by task, when the library holds no list of ready
+// descriptors: a descriptor that is closed and reused while the list still has the old event would get that event.
+// Closed is therefore never called from within a handler's call, except that a failing write reports during flush,
+// when no handler code is on the stack either.
+
+const (
+	singlesToInline = 8
+	probeEvery      = 32
+
+	// watchInterval is how often sessions are looked at that wait for their output to drain: the library does not
+	// tell when a socket becomes writable.
+	watchInterval = 2 * time.Millisecond
+
+	controlLimit = 4096
+	poolBytes    = 4 << 20
+)
+
+// host is the generic half: mailbox and handler.
+type host interface {
+	armBox()
+	drainBox() (n int, more bool)
+	closeBox()
+	handlerTurn()
+}
+
+// core is everything that does not depend on the message type.
+type core struct {
+	cfg  Config
+	host host
+	sink Sink
+	engine
+	stopState
+
+	base    time.Time
+	now     int64
+	wall    int64
+	pool    *bufpool.Pool
+	timers  timer.Heap
+	table   table
+	control *mailbox.Mailbox[func()]
+	runFn   func(*func())
+
+	inTurn    bool // between begin and the end of finish
+	busy      bool // something happened in this turn that Handler.Turn must hear of
+	finishing bool // inside finish
+	sessions  int  // sessions with input in this turn
+	turn      uint64
+	turnStart int64
+	feeding   *Session
+
+	inline  bool
+	singles int
+	inlined int
+
+	dirty     []*Session
+	closers   []*Session
+	resumable []*Session
+	watched   []*Session
+	watching  bool
+
+	alarm      *time.Timer
+	alarmAt    int64 // 0: not set
+	alarmFired atomic.Bool
+
+	wakeQueued atomic.Bool
+	stats      Stats
+	published  atomic.Pointer[Stats]
+}
+
+func (c *core) init(cfg Config, sink Sink, h host) {
+	c.cfg, c.sink, c.host = cfg, sink, h
+	c.base = time.Now()
+	c.pool = bufpool.New(poolBytes)
+	c.control = mailbox.New[func()](controlLimit, c.wake)
+	c.runFn = func(fn *func()) { (*fn)() }
+	c.published.Store(&Stats{})
+	c.engine.init()
+	c.inline = cfg.Turns == TurnInline
+}
+
+func (c *core) readClock() {
+	t := time.Now()
+	c.now = int64(t.Sub(c.base))
+	c.wall = t.UnixMicro()
+}
+
+// begin opens a turn unless one is open. While it is open, posters need not wake the loop.
+func (c *core) begin() {
+	if c.inTurn {
+		return
+	}
+	c.inTurn = true
+	c.turn++
+	c.sessions = 0
+	c.readClock()
+	c.turnStart = c.now
+	c.host.armBox()
+}
+
+// ensureTurn makes sure that what was just asked for is worked off by a turn end.
+func (c *core) ensureTurn() {
+	if !c.inTurn {
+		c.wake()
+	}
+}
+
+// traffic delivers bytes that a socket had, and ends the turn here if the prediction says so.
+func (c *core) traffic(s *Session, fresh []byte) {
+	c.begin()
+	c.busy = true
+	if s.turn != c.turn {
+		s.turn = c.turn
+		c.sessions++
+	}
+	c.stats.BytesIn += uint64(len(fresh))
+	s.lastActive = c.now
+	c.input(s, fresh)
+
+	if !c.inline || c.wakeQueued.Load() {
+		c.wake()
+		return
+	}
+	if c.cfg.Turns == TurnAuto {
+		if c.inlined++; c.inlined >= probeEvery {
+			c.inlined = 0
+			c.wake()
+			return
+		}
+	}
+	c.finish(false)
+}
+
+func (c *core) input(s *Session, fresh []byte) {
+	switch {
+	case s.closing:
+		return
+	case s.in == nil && !s.stalled():
+		c.feed(s, fresh)
+	default:
+		s.store(fresh)
+		if !s.stalled() && s.buffered() >= s.need {
+			c.feed(s, nil)
+		}
+	}
+	if s.buffered() > c.cfg.MaxInbound {
+		cause := ErrInboundLimit
+		if s.paused {
+			cause = ErrSlowReader
+		}
+		s.Abort(cause)
+	}
+}
+
+// feed calls Data with fresh, or with what is stored when fresh is nil, and keeps the rest.
+func (c *core) feed(s *Session, fresh []byte) {
+	data := fresh
+	if fresh == nil {
+		data = s.in[s.off:]
+	}
+	c.feeding = s
+	consumed, need, err := s.sink.Data(s, data)
+	c.feeding = nil
+	invariant.Assertf(consumed >= 0 && consumed <= len(data) && need >= 0,
+		"Data got %d bytes, consumed %d, needs %d", len(data), consumed, need)
+	if err == nil && need > c.cfg.MaxInbound {
+		err = ErrInboundLimit
+	}
+	if err != nil {
+		s.Close(err)
+	}
+	if s.closing {
+		s.dropInput()
+		return
+	}
+	rest := data[consumed:]
+	s.need = need
+	switch {
+	case len(rest) == 0:
+		s.dropInput()
+		s.need = need
+	case fresh != nil:
+		s.store(rest)
+	default:
+		s.off += consumed
+	}
+	if s.Congested() {
+		s.paused = true
+		if !s.dirty { // else flush looks at it, and often finds that the socket takes it all
+			c.watch(s)
+		}
+	}
+}
+
+func (c *core) queueResume(s *Session) {
+	if !s.queued && s.t != nil {
+		s.queued = true
+		c.resumable = append(c.resumable, s)
+		c.ensureTurn()
+	}
+}
+
+func (c *core) resume() {
+	list := c.resumable
+	c.resumable = nil
+	for _, s := range list {
+		s.queued = false
+		if s.t != nil && !s.closing && !s.stalled() && s.buffered() > 0 && s.buffered() >= s.need {
+			c.busy = true
+			c.feed(s, nil)
+		}
+	}
+}
+
+// finish ends a turn. byTask: the library is between two batches, connections may be closed.
+func (c *core) finish(byTask bool) {
+	c.finishing = true
+	n, more := c.host.drainBox()
+	m, moreControl := c.control.Drain(c.runFn)
+	fired := c.timers.Advance(c.now)
+	if len(c.resumable) > 0 {
+		c.resume()
+	}
+	if n+m+fired > 0 {
+		c.busy = true
+		c.stats.Messages += uint64(n)
+	}
+	if c.busy {
+		c.busy = false
+		c.stats.Turns++
+		c.host.handlerTurn()
+	}
+	c.flush()
+	if byTask {
+		c.reap()
+		c.predict()
+	} else {
+		c.stats.Inlined++
+	}
+	c.setAlarm()
+	end := int64(time.Since(c.base))
+	c.stats.BusyNanos += uint64(end - c.turnStart)
+	c.inTurn, c.finishing = false, false
+	if more || moreControl || len(c.closers)+len(c.resumable)+len(c.dirty) > 0 {
+		c.wake()
+	}
+}
+
+// predict chooses how the next turn ends, from the number of sessions this one had.
+func (c *core) predict() {
+	if c.cfg.Turns != TurnAuto || c.sessions == 0 {
+		return
+	}
+	if c.sessions > 1 {
+		c.inline, c.singles = false, 0
+		return
+	}
+	if c.singles++; c.singles >= singlesToInline {
+		c.inline = true
+	}
+}
+
+// flush writes every session's output, once each. Closed, called when a write fails, may add output of others.
+func (c *core) flush() {
+	for i := 0; i < len(c.dirty); i++ {
+		s := c.dirty[i]
+		c.dirty[i] = nil
+		s.dirty = false
+		out := s.out
+		s.out = nil
+		if s.t != nil && !s.abort && len(out) > 0 {
+			c.stats.BytesOut += uint64(len(out))
+			s.outHint = max(len(out), s.outHint-s.outHint>>3)
+			s.t.write(out)
+			c.checkOutput(s)
+		}
+		c.pool.Put(out)
+	}
+	c.dirty = c.dirty[:0]
+}
+
+func (c *core) checkOutput(s *Session) {
+	if s.t == nil {
+		return
+	}
+	switch n := s.t.unsent(); {
+	case n > c.cfg.MaxOutbound:
+		s.Abort(ErrSlowReader)
+	case n > c.cfg.OutboundPause || s.paused && n > c.cfg.OutboundPause/2:
+		s.paused = true
+		c.watch(s)
+	default:
+		if n == 0 {
+			s.lastActive = c.now
+		}
+		if s.paused {
+			s.paused = false
+			c.queueResume(s)
+		}
+	}
+}
+
+// reap closes what asked to be closed.
+func (c *core) reap() {
+	for i := 0; i < len(c.closers); i++ {
+		s := c.closers[i]
+		c.closers[i] = nil
+		if s.t == nil {
+			continue
+		}
+		if !s.abort && s.t.unsent() > 0 {
+			s.lingerEnd = c.now + int64(c.cfg.LingerTimeout)
+			c.watch(s)
+			continue
+		}
+		s.t.close()
+	}
+	c.closers = c.closers[:0]
+}
+
+// watch looks at s every watchInterval until its output has drained.
+func (c *core) watch(s *Session) {
+	if !s.watched {
+		s.watched = true
+		c.watched = append(c.watched, s)
+	}
+	if !c.watching {
+		c.watching = true
+		c.After(watchInterval, c.look)
+	}
+}
+
+func (c *core) look() {
+	keep := c.watched[:0]
+	for _, s := range c.watched {
+		if s.t != nil && !c.settled(s) {
+			keep = append(keep, s)
+			continue
+		}
+		s.watched = false
+	}
+	clear(c.watched[len(keep):])
+	c.watched = keep
+	c.watching = len(keep) > 0
+	if c.watching {
+		c.After(watchInterval, c.look)
+	}
+}
+
+// settled tells whether s need not be looked at again.
+func (c *core) settled(s *Session) bool {
+	n := s.t.unsent()
+	if s.closing {
+		switch {
+		case n == 0:
+			c.closers = append(c.closers, s)
+		case s.abort || c.now >= s.lingerEnd && s.lingerEnd > 0:
+			s.abort = true
+			c.closers = append(c.closers, s)
+		default:
+			return false
+		}
+		return true
+	}
+	if n > c.cfg.OutboundPause/2 {
+		return false
+	}
+	s.paused = false
+	c.queueResume(s)
+	return true
+}
+
+// setAlarm makes the loop wake up for its earliest timer. An idle loop with no timer sleeps.
+func (c *core) setAlarm() {
+	if c.alarmFired.Load() {
+		c.alarmFired.Store(false)
+		c.alarmAt = 0
+	}
+	at, ok := c.timers.Next()
+	if !ok {
+		return
+	}
+	const ms = int64(time.Millisecond)
+	at = (at + ms - 1) / ms * ms
+	if c.alarmAt != 0 && c.alarmAt <= at {
+		return
+	}
+	c.alarmAt = at
+	d := time.Duration(max(at-c.now, 1))
+	if c.alarm == nil {
+		c.alarm = time.AfterFunc(d, func() {
+			c.alarmFired.Store(true)
+			c.wake()
+		})
+		return
+	}
+	c.alarm.Reset(d)
+}
