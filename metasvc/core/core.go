@@ -1,0 +1,281 @@
+package core
+
+import (
+	"time"
+
+	"pegasus/netcore/invariant"
+	"pegasus/netcore/proto"
+)
+
+// Options are the settings of a meta server. They never influence how a committed command is applied.
+type Options struct {
+	Self   proto.HostPort   // advertised address, where clients and nodes reach this meta
+	SelfIP proto.RPCAddress // the same as clients of Apache Pegasus need it
+	// Origin names the proposals of this process; it must differ between processes and between starts of one.
+	Origin       uint64
+	ClusterName  string
+	Metas        []string // advertised addresses of the group, for RPC_CM_CLUSTER_INFO
+	Coordinators []string // addresses of the journal's members, likewise
+
+	// Level is the configured function level. The effective one is lower while too few nodes live, see effectiveLevel.
+	Level          proto.MetaFunctionLevel
+	MinLiveNodes   int
+	LivePercentage int
+	// A table may have MinReplicas to MaxReplicas replicas, and never more than there are live nodes.
+	MinReplicas int32
+	MaxReplicas int32
+	// HoldSeconds is how long a dropped table is remembered when the request does not say.
+	HoldSeconds int64
+	// Grace is how long a node may be silent before it counts as dead. It must be longer than the leases that nodes give
+	// each other.
+	Grace time.Duration
+}
+
+// Limits of the cluster and of the work in flight.
+const (
+	maxNameLen         = 1024
+	maxAppPartitions   = 1 << 16
+	maxPartitions      = 1 << 20
+	maxWaiting         = 4096
+	maxAssignsPerNode  = 32
+	assignTimeout      = 5 * time.Second
+	maxAssignTimeout   = 40 * time.Second
+	shunTime           = 30 * time.Second
+	resendAfter        = time.Second
+	housekeepingPeriod = time.Second
+)
+
+// Role is the place of this meta in its group.
+type Role uint8
+
+// The roles. Only Leading answers; Electing has been elected and still has to catch up with the journal.
+const (
+	Following Role = iota
+	Electing
+	Leading
+)
+
+// Core is the meta server. Not safe for concurrent use.
+type Core struct {
+	opt    Options
+	st     *State
+	role   Role
+	leader Leadership
+	delta  Delta
+
+	// What follows is volatile: rebuilt when this meta becomes the leader, dropped when it is no more.
+
+	// waiting holds what to answer when a proposal of ours is committed. Invariant: at most maxWaiting.
+	waiting map[uint64]waiter
+	seq     uint64
+	// members is sorted by id and mirrors State.nodes.
+	members []*member
+	byID    map[proto.NodeID]*member
+	byLink  map[uint64]*member
+
+	guardian
+	expiring     bool  // an ExpireApps is proposed and not committed
+	housekeeping int64 // monotonic time of the next housekeeping
+}
+
+// waiter is whoever waits for a command: a client by token, or a node by link.
+type waiter struct {
+	token uint64
+	args  any
+	link  uint64
+	seq   uint64
+}
+
+// New returns a meta server that follows, with the state of an unused cluster.
+func New(opt Options) *Core { return &Core{opt: opt, st: NewState()} }
+
+// State returns the replicated state, for reading.
+func (c *Core) State() *State { return c.st }
+
+// Role returns the place in the group.
+func (c *Core) Role() Role { return c.role }
+
+// Step works off one event and appends to out what follows from it. An error is fatal: the process must end.
+func (c *Core) Step(now Now, ev Event, out *Effects) error {
+	switch e := ev.(type) {
+	case Committed:
+		return c.committed(now, e.Data, out)
+	case Restored:
+		invariant.Assertf(c.role != Leading, "state replaced by a snapshot on the leader")
+		c.st = e.State
+	case Leadership:
+		c.lead(now, e, out)
+	case Refused:
+		c.refused(e, out)
+	case Tick:
+		c.tick(now, out)
+	case Request:
+		c.request(now, e, out)
+	case Hello:
+		c.hello(now, e, out)
+	case Beacon:
+		c.beacon(now, e, out)
+	case Report:
+		c.report(e)
+	case Update:
+		c.update(e, out)
+	case LinkClosed:
+		c.linkClosed(now, e.Link, out)
+	default:
+		invariant.Assertf(false, "event %T", ev)
+	}
+	return nil
+}
+
+// lead enters a role. A new leader trusts nobody's word of before: every node counts as alive for one grace, within which
+// it must be heard, and gets proposals only once it said Hello.
+func (c *Core) lead(now Now, e Leadership, out *Effects) {
+	was := c.role
+	c.role, c.leader = e.Role, e
+	if was == Leading {
+		for _, seq := range sortedKeys(c.waiting) {
+			c.fail(c.waiting[seq], true, out)
+		}
+		c.waiting, c.members, c.byID, c.byLink = nil, nil, nil, nil
+		c.guardian = guardian{}
+	}
+	if c.role != Leading {
+		return
+	}
+	c.waiting = make(map[uint64]waiter)
+	c.byID = make(map[proto.NodeID]*member)
+	c.byLink = make(map[uint64]*member)
+	c.expiring = false
+	c.housekeeping = now.Mono
+	c.guardian.init()
+	for _, n := range c.st.Nodes() {
+		c.addMember(n.ID, now)
+	}
+	for _, a := range c.st.apps {
+		if !a.available() {
+			continue
+		}
+		for i := range a.Partitions {
+			g := proto.GPID{App: a.Info.AppID, Part: int32(i)}
+			c.count(g.App, a.Partitions[i].Primary, 1)
+			c.watch(g, &a.Partitions[i])
+		}
+	}
+}
+
+func (c *Core) committed(now Now, data []byte, out *Effects) error {
+	cmd, err := ParseCommand(data)
+	if err != nil {
+		return err
+	}
+	res := c.st.Apply(&cmd, &c.delta)
+	if c.role != Leading {
+		return nil
+	}
+	if cmd.Kind == CommandExpireApps {
+		c.expiring = false
+	}
+	c.index(now)
+	if cmd.Origin == c.opt.Origin {
+		if w, ok := c.waiting[cmd.Seq]; ok {
+			delete(c.waiting, cmd.Seq)
+			c.answer(now, w, res, out)
+		}
+	}
+	c.push(now, out)
+	c.guard(now, out)
+	return nil
+}
+
+// index brings the volatile books up to date with c.delta.
+func (c *Core) index(now Now) {
+	for _, id := range c.delta.Nodes {
+		switch m := c.byID[id]; {
+		case c.st.Node(id) == nil && m != nil:
+			c.removeMember(m)
+		case c.st.Node(id) != nil && m == nil:
+			c.addMember(id, now)
+		}
+	}
+	for _, ch := range c.delta.Parts {
+		c.settled(ch.GPID)
+		p := c.st.Partition(ch.GPID)
+		c.count(ch.GPID.App, ch.OldPrimary, -1)
+		c.count(ch.GPID.App, p.Primary, 1)
+		if c.st.App(ch.GPID.App).available() {
+			c.watch(ch.GPID, p)
+		}
+	}
+}
+
+// propose hands a command to the journal. Nothing waits for it when w is the zero waiter.
+func (c *Core) propose(kind CommandKind, body any, w waiter, out *Effects) {
+	if w != (waiter{}) && len(c.waiting) >= maxWaiting {
+		c.answerErr(w, proto.ErrBusy, out)
+		return
+	}
+	c.seq++
+	if w != (waiter{}) {
+		c.waiting[c.seq] = w
+	}
+	cmd := Command{Kind: kind, Origin: c.opt.Origin, Seq: c.seq, Body: body}
+	out.Propose = append(out.Propose, Proposed{Seq: c.seq, Data: AppendCommand(nil, &cmd)})
+}
+
+// refused ends a proposal that the journal did not take, or whose fate is not known.
+func (c *Core) refused(e Refused, out *Effects) {
+	if c.role != Leading {
+		return
+	}
+	w, ok := c.waiting[e.Seq]
+	if !ok {
+		c.expiring = false
+		return
+	}
+	delete(c.waiting, e.Seq)
+	c.fail(w, e.Unknown, out)
+}
+
+// fail answers a waiter whose command was not seen to commit. With an unknown fate ERR_TIMEOUT is the honest answer: it
+// may still be carried out.
+func (c *Core) fail(w waiter, unknown bool, out *Effects) {
+	switch {
+	case unknown && w.link == 0:
+		out.Reply = append(out.Reply, Reply{Token: w.token, Err: proto.ErrTimeout})
+	case unknown:
+		c.answerErr(w, proto.ErrTimeout, out)
+	default:
+		c.answerErr(w, proto.ErrServiceNotActive, out)
+	}
+}
+
+func (c *Core) tick(now Now, out *Effects) {
+	if c.role != Leading {
+		return
+	}
+	for _, m := range c.members {
+		if m.alive && now.Mono-m.heard > int64(c.opt.Grace) {
+			m.alive = false
+			c.abandon(m)
+		}
+	}
+	c.expireAssigns(now)
+	if now.Mono >= c.housekeeping {
+		c.housekeeping = now.Mono + int64(housekeepingPeriod)
+		c.expire(now, out)
+	}
+	c.guard(now, out)
+}
+
+func (c *Core) expire(now Now, out *Effects) {
+	if c.expiring {
+		return
+	}
+	for _, a := range c.st.apps {
+		if a.Info.Status == proto.AppDropped && a.Info.ExpireSecond <= now.Unix {
+			c.expiring = true
+			c.propose(CommandExpireApps, &ExpireApps{Now: now.Unix}, waiter{}, out)
+			return
+		}
+	}
+}
