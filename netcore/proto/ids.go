@@ -77,8 +77,10 @@ type ShardID uint16
 // Placement returns the shard that owns a partition on a node with the given number of shards (>= 1). It is a pure
 // function, equal on all nodes, so that with equal shard counts shard i talks only to shard i of a peer.
 //
-// Consecutive partitions of a table go round the shards; the app id shifts the start so that tables with few
-// partitions do not pile up on shard 0.
+// Consecutive partitions of a table go round the shards, so each shard gets its share of every table. The first one is
+// moved by the golden ratio from table to table, which spreads tables with few partitions evenly for any number of
+// shards.
 func Placement(g GPID, shards int) ShardID {
-	return ShardID((uint32(g.Part) + uint32(g.App)*2654435769>>16) % uint32(shards))
+	start := uint64(uint32(g.App)*2654435769) * uint64(shards) >> 32
+	return ShardID((start + uint64(uint32(g.Part))) % uint64(shards))
 }

@@ -87,10 +87,10 @@ func ParseRDSN(in []byte, maxFrame int, req *Request) (n, need int, err error) {
 		Args:   args,
 		Ignore: ctx&ctxRequest == 0,
 	}
-	if ctx>>ctxFormatShift&ctxFormatMask != formatThriftBinary {
-		req.Reject = ErrInvalidParameters
-	}
 	req.setName(cutName(h[rdsnName : rdsnName+rdsnNameFieldN]))
+	if req.Code != CodeUnknown && ctx>>ctxFormatShift&ctxFormatMask != formatThriftBinary {
+		req.Reject = ErrInvalidParameters // an unknown name is refused before its argument is looked at
+	}
 	return n, 0, nil
 }
 

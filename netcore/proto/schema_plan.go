@@ -118,7 +118,7 @@ func buildPlan(t reflect.Type) *plan {
 	case reflect.Pointer:
 		return pointerPlan(t)
 	case reflect.Slice:
-		if t.Elem().Kind() == reflect.Uint8 {
+		if t.Elem() == reflect.TypeFor[byte]() {
 			return bytesPlan(TStruct)
 		}
 		return listPlan(t)
