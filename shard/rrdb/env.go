@@ -30,6 +30,9 @@ type Limits struct {
 	MultiGetMaxIterCount int // records looked at, and returned, by one multi_get; > 0
 	MultiGetMaxIterBytes int // bytes of sort keys and values returned by one multi_get; 0 = no limit
 	ScanMaxIter          int // records looked at, and returned, by one call of a scan; > 0
+	// MaxReplyBytes bounds keys and values in one reply of a batch_get, a multi_get by sort keys or a scan, which the
+	// limits above do not: past it a scan goes on with the next call, the others say Incomplete. 0 = no limit.
+	MaxReplyBytes int
 	// IterationTime is how long a range read may take before the caller ends it with TimeUp; 0 = no limit.
 	IterationTime time.Duration
 }
@@ -39,6 +42,7 @@ var DefaultLimits = Limits{
 	MultiGetMaxIterCount: 3000,
 	MultiGetMaxIterBytes: 30 << 20,
 	ScanMaxIter:          1000,
+	MaxReplyBytes:        256 << 20,
 	IterationTime:        30 * time.Second,
 }
 

@@ -1,0 +1,272 @@
+package rrdb
+
+import (
+	"bytes"
+	"math"
+
+	"pegasus/engine"
+	"pegasus/netcore/invariant"
+	"pegasus/netcore/proto"
+)
+
+// rangeRead is what multi_get, sortkey_count and the scanner have in common: walking an iterator in slices, judging each
+// record, collecting results in their encoded form, and telling why it ended.
+//
+// The rule that shapes it is how the original tells "all" from "there is more" (recorded): the answer is incomplete when
+// a limit was reached and the iterator stands on another record, whatever that record is: expired, filtered, or outside
+// the asked range. Hence the iterator is bounded not by the asked range but by what the original's iterator could see
+// (the hash key, or the whole partition), the far end of the range is checked here, record by record, and a limit is
+// found to be reached only when the record behind it turns up. That record is held for the next call of a scan.
+type rangeRead struct {
+	env   Env
+	store engine.Store
+	opts  engine.IterOptions
+
+	far          []byte // last key of the range in the direction of the walk; nil = the iterator's end
+	farInclusive bool
+	maxCount     int
+	maxIter      int
+	maxBytes     int // 0 = no limit
+	hashFilter   filter
+	sortFilter   filter
+	validateHash bool
+	sortKeysOnly bool // results carry sort keys, otherwise raw keys
+	noValue      bool
+	withExpire   bool
+	countOnly    bool
+
+	it    engine.Iterator
+	rows  engine.Rows
+	visit func(key, value []byte) bool // visitRow, bound once
+
+	holding   bool // heldKey, heldValue: a record that was seen and belongs to the next call
+	heldKey   []byte
+	heldValue []byte
+
+	count int
+	iter  int
+	bytes int
+	kvs   proto.List
+	ends  []int // of each result in kvs.Raw, for reverse reads
+	end   ending
+	err   error
+}
+
+// ending is why a walk stopped.
+type ending uint8
+
+const (
+	running   ending = iota
+	complete         // the far end of the range was seen
+	exhausted        // the iterator has no more
+	limited          // a limit was reached and another record follows
+	timedOut
+	failed
+)
+
+// Bounds of one slice, so that neither the arena of rows nor the time between two looks at the budget grows with the
+// request.
+const (
+	sliceRows  = 1024
+	sliceBytes = 1 << 20
+)
+
+func (r *rangeRead) init(store engine.Store, env *Env) {
+	r.store, r.env, r.visit = store, *env, r.visitRow
+	r.maxCount, r.maxIter = math.MaxInt, math.MaxInt
+}
+
+func (r *rangeRead) Run(tier engine.Tier, budget engine.SliceLimit) (State, error) {
+	if r.end == running && r.holding {
+		r.holding = false
+		r.visit(r.heldKey, r.heldValue)
+	}
+	for r.end == running {
+		if r.it == nil {
+			if err := r.open(tier); err != nil {
+				r.fail(err)
+				break
+			}
+		}
+		more, outcome, err := r.it.Next(&r.rows, r.slice(budget))
+		if outcome == engine.WouldBlock {
+			invariant.Assertf(r.opts.Tier == engine.TierCache, "an iterator that may block would block")
+			r.restart()
+			if tier == engine.TierCache {
+				return WouldBlock, nil
+			}
+			continue // the iterator was a cache-only one of an earlier run
+		}
+		if outcome == engine.Failed {
+			r.fail(err)
+			break
+		}
+		r.rows.Each(r.visit)
+		if r.end == running && !more {
+			r.end = exhausted
+		}
+		if r.end == running {
+			return More, nil
+		}
+	}
+	if r.end == failed {
+		return Failed, r.err
+	}
+	return Done, nil
+}
+
+func (r *rangeRead) open(tier engine.Tier) (err error) {
+	if r.opts.Lower != nil && r.opts.Upper != nil && bytes.Compare(r.opts.Lower, r.opts.Upper) >= 0 {
+		r.end = exhausted
+		r.it = noRecords{}
+		return nil
+	}
+	r.opts.Tier = tier
+	r.it, err = r.store.NewIterator(r.opts)
+	return err
+}
+
+// slice asks for no more records than can be used, plus the one that tells whether there is more.
+func (r *rangeRead) slice(budget engine.SliceLimit) engine.SliceLimit {
+	want := min(r.maxCount-r.count, r.maxIter-r.iter, sliceRows-1) + 1
+	if budget.MaxRows == 0 || budget.MaxRows > want {
+		budget.MaxRows = want
+	}
+	if budget.MaxBytes == 0 || budget.MaxBytes > sliceBytes {
+		budget.MaxBytes = sliceBytes
+	}
+	budget.KeysOnly = r.noValue || r.countOnly
+	return budget
+}
+
+// visitRow takes one record. It returns false when the walk is over.
+func (r *rangeRead) visitRow(key, value []byte) bool {
+	if r.count >= r.maxCount || r.iter >= r.maxIter || r.maxBytes > 0 && r.bytes >= r.maxBytes {
+		r.end = limited
+		r.holding = true
+		r.heldKey = append(r.heldKey[:0], key...)
+		r.heldValue = append(r.heldValue[:0], value...)
+		return false
+	}
+	beyond := -1
+	if r.far != nil {
+		beyond = bytes.Compare(key, r.far)
+		if r.opts.Reverse {
+			beyond = -beyond
+		}
+	}
+	if beyond > 0 || beyond == 0 && !r.farInclusive {
+		r.end = complete
+		return false
+	}
+	r.iter++
+	if err := r.judge(key, value); err != nil {
+		r.fail(err)
+		return false
+	}
+	if beyond == 0 {
+		r.end = complete
+		return false
+	}
+	return true
+}
+
+// judge collects the record unless it is expired, belongs to another partition or is filtered out.
+func (r *rangeRead) judge(key, value []byte) error {
+	v, err := engine.ParseValue(r.env.DataVersion, value)
+	if err != nil {
+		return err
+	}
+	if engine.Expired(v.Expire, r.env.NowEpoch) {
+		return nil
+	}
+	hashKey, sortKey, ok := engine.SplitKey(key)
+	if !ok || r.validateHash && !r.env.owns(key) || !r.hashFilter.match(hashKey) || !r.sortFilter.match(sortKey) {
+		return nil
+	}
+	r.count++
+	if r.countOnly {
+		return nil
+	}
+	kv := proto.KeyValue{Key: key, Value: v.User, HasExpire: r.withExpire, Expire: int32(v.Expire)}
+	if r.sortKeysOnly {
+		kv.Key = sortKey
+	}
+	if r.noValue {
+		kv.Value = nil
+	}
+	r.bytes += len(kv.Key) + len(kv.Value)
+	r.kvs.AddKeyValue(kv)
+	if r.opts.Reverse {
+		r.ends = append(r.ends, len(r.kvs.Raw))
+	}
+	return nil
+}
+
+// owns tells whether a record belongs to this partition, as far as the split check is on.
+func (env *Env) owns(key []byte) bool {
+	version := env.PartitionVersion
+	if version < 0 {
+		return true
+	}
+	hash, ok := engine.KeyHash(key)
+	return ok && env.GPID.Part <= version && hash&uint64(version) == uint64(env.GPID.Part)
+}
+
+// results returns what was collected, in ascending order of keys whatever the direction was.
+func (r *rangeRead) results() proto.List {
+	if !r.opts.Reverse {
+		return r.kvs
+	}
+	turned := make([]byte, 0, len(r.kvs.Raw))
+	for i := len(r.ends) - 1; i >= 0; i-- {
+		start := 0
+		if i > 0 {
+			start = r.ends[i-1]
+		}
+		turned = append(turned, r.kvs.Raw[start:r.ends[i]]...)
+	}
+	return proto.List{N: r.kvs.N, Raw: turned}
+}
+
+// restart forgets everything that was collected.
+func (r *rangeRead) restart() {
+	r.Close()
+	r.clear()
+}
+
+// clear empties the results and makes the walk ready to go on.
+func (r *rangeRead) clear() {
+	r.count, r.iter, r.bytes, r.end = 0, 0, 0, running
+	r.kvs.Reset()
+	r.ends = r.ends[:0]
+}
+
+func (r *rangeRead) fail(err error) {
+	invariant.Assertf(err != nil, "range read of %v failed without an error", r.env.GPID)
+	r.clear()
+	r.end, r.err, r.holding = failed, err, false
+}
+
+func (r *rangeRead) TimeUp() {
+	if r.end == running {
+		r.end = timedOut
+	}
+}
+
+func (r *rangeRead) Close() {
+	if r.it != nil {
+		r.it.Close()
+		r.it = nil
+	}
+}
+
+// noRecords is the iterator over an empty range.
+type noRecords struct{}
+
+func (noRecords) Next(rows *engine.Rows, _ engine.SliceLimit) (more bool, o engine.Outcome, err error) {
+	rows.Reset()
+	return false, engine.Found, nil
+}
+
+func (noRecords) Close() {}
