@@ -73,7 +73,7 @@ type Config struct {
 	Name string
 
 	// Addrs to listen on, as host:port. Port 0 picks a free one, see Loop.Addrs. SO_REUSEPORT is set: several loops may
-	// share an address, and the kernel spreads connections. None at all is fine.
+	// share an address, and the kernel spreads connections. At least one is needed.
 	Addrs []string
 
 	// MaxSessions bounds accepted and adopted sessions together; more are closed at once. Default 10,000.
@@ -144,6 +144,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.OnFatal == nil {
 		name := c.Name
 		c.OnFatal = func(err error) { panic(fmt.Sprintf("loop %s ended by itself: %v", name, err)) }
+	}
+	if len(c.Addrs) == 0 {
+		return c, fmt.Errorf("loop %s: no address to listen on", c.Name)
 	}
 	for _, v := range []struct {
 		name string

@@ -1,0 +1,112 @@
+package lane
+
+import (
+	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestOneWorkerIsFIFO(t *testing.T) {
+	l := New("log", 1, 1000)
+	var got []int
+	for i := range 1000 {
+		if err := l.Submit(func() { got = append(got, i) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.Close()
+	if len(got) != 1000 {
+		t.Fatalf("%d jobs ran", len(got))
+	}
+	for i, v := range got {
+		if i != v {
+			t.Fatalf("job %d ran as number %d", v, i)
+		}
+	}
+}
+
+func TestFullAndClosed(t *testing.T) {
+	l := New("read", 2, 3, LockOSThread())
+	release, started := make(chan struct{}), make(chan struct{}, 2)
+	block := func() { started <- struct{}{}; <-release }
+	for range 2 {
+		if err := l.Submit(block); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-started
+	<-started
+	var ran atomic.Int32
+	for range 3 {
+		if err := l.Submit(func() { ran.Add(1) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Submit(func() {}); !errors.Is(err, ErrFull) {
+		t.Fatalf("got %v, want ErrFull", err)
+	}
+	if s := l.Stats(); s.Depth != 3 || s.Running != 2 || s.Full != 1 || s.Workers != 2 || s.Limit != 3 {
+		t.Fatalf("stats %+v", s)
+	}
+	close(release)
+	l.Close()
+	l.Close()
+	if ran.Load() != 3 {
+		t.Fatalf("%d of 3 accepted jobs ran", ran.Load())
+	}
+	if s := l.Stats(); s.Depth != 0 || s.Running != 0 || s.Done != 5 || s.Busy <= 0 {
+		t.Fatalf("stats %+v", s)
+	}
+	if err := l.Submit(func() {}); !errors.Is(err, ErrClosed) {
+		t.Fatalf("got %v, want ErrClosed", err)
+	}
+}
+
+// Close beside many Submits: what was accepted runs, nothing else does.
+func TestCloseUnderLoad(t *testing.T) {
+	l := New("storm", 3, 16)
+	var accepted, ran atomic.Int64
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for {
+				switch err := l.Submit(func() { ran.Add(1) }); {
+				case err == nil:
+					accepted.Add(1)
+				case errors.Is(err, ErrClosed):
+					return
+				default:
+					runtime.Gosched()
+				}
+			}
+		}()
+	}
+	for ran.Load() < 1000 {
+		runtime.Gosched()
+	}
+	l.Close()
+	wg.Wait()
+	if accepted.Load() != ran.Load() {
+		t.Fatalf("accepted %d, ran %d", accepted.Load(), ran.Load())
+	}
+}
+
+func BenchmarkSubmit(b *testing.B) {
+	b.ReportAllocs()
+	l := New("bench", 1, 1024)
+	job := func() {}
+	for b.Loop() {
+		for l.Submit(job) != nil {
+			runtime.Gosched()
+		}
+	}
+	l.Close()
+}
