@@ -1,0 +1,165 @@
+package onebox
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	kill = unix.SIGKILL
+	term = unix.SIGTERM
+)
+
+// PID returns the process of the node, or 0 when it does not run. A number left over from a crash, which now belongs
+// to another program, is told apart by the command line.
+func (n *Node) PID() int {
+	text, err := os.ReadFile(n.pidFile())
+	if err != nil {
+		return 0
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || pid <= 0 {
+		return 0
+	}
+	command, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil || !bytes.Contains(command, []byte(n.Config())) {
+		return 0
+	}
+	return pid
+}
+
+// start runs the daemon of a node that does not run.
+func (c *Cluster) start(n *Node) error {
+	log, err := os.OpenFile(n.Log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := exec.Command(filepath.Join(c.bin, "pegasus-"+n.Kind.String()), "--config", n.Config())
+	cmd.Dir, cmd.Stdout, cmd.Stderr = n.Dir, log, log
+	// A session of its own: Ctrl-C in the terminal that started the cluster is not for the daemons.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := c.spawn.start(cmd); err != nil {
+		return fmt.Errorf("onebox: start %s: %w", n.Name, err)
+	}
+	return os.WriteFile(n.pidFile(), []byte(strconv.Itoa(cmd.Process.Pid)+"\n"), 0o644)
+}
+
+// stop ends a node in the orderly way and kills it if it has not gone when ctx ends.
+func (c *Cluster) stop(ctx context.Context, n *Node) error {
+	err := n.end(ctx, term)
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	last, cancel := context.WithTimeout(context.Background(), Timeout)
+	defer cancel()
+	return errors.Join(fmt.Errorf("onebox: %s ignored SIGTERM and was killed", n.Name), n.end(last, kill))
+}
+
+// end sends a signal and waits for the process to go. A node that does not run has ended.
+func (n *Node) end(ctx context.Context, signal syscall.Signal) error {
+	pid := n.PID()
+	if pid == 0 {
+		return nil
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("onebox: %s: %w", n.Name, err)
+	}
+	defer unix.Close(fd)
+	if err := unix.PidfdSendSignal(fd, signal, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("onebox: signal %s: %w", n.Name, err)
+	}
+	for {
+		left := 100 * time.Millisecond // so that the end of ctx without a deadline is seen, too
+		if at, ok := ctx.Deadline(); ok {
+			left = min(left, time.Until(at))
+		}
+		events := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		switch gone, err := unix.Poll(events, int(max(left, 0).Milliseconds())); {
+		case err != nil && !errors.Is(err, unix.EINTR):
+			return fmt.Errorf("onebox: wait for %s: %w", n.Name, err)
+		case gone > 0:
+			return os.Remove(n.pidFile())
+		}
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("onebox: wait for %s: %w", n.Name, err)
+		}
+	}
+}
+
+// lastWords returns the end of the node's log, for error messages.
+func (n *Node) lastWords() string {
+	const most = 4096
+	text, err := os.ReadFile(n.Log())
+	if err != nil {
+		return err.Error()
+	}
+	if len(text) > most {
+		text = text[len(text)-most:]
+		if i := bytes.IndexByte(text, '\n'); i >= 0 {
+			text = text[i+1:]
+		}
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// spawner starts processes and reaps those that end while this process lives.
+type spawner interface {
+	start(*exec.Cmd) error
+	close()
+}
+
+// plainSpawner leaves daemons behind when this process ends.
+type plainSpawner struct{}
+
+func (plainSpawner) start(cmd *exec.Cmd) error {
+	err := cmd.Start()
+	if err == nil {
+		go cmd.Wait() // reap; the exit is seen through the pidfd
+	}
+	return err
+}
+
+func (plainSpawner) close() {}
+
+// dyingSpawner has the kernel kill daemons when this process ends. The kernel means the thread that forked them, so
+// one thread starts them all and lives until close.
+type dyingSpawner struct {
+	jobs chan func()
+}
+
+func newDyingSpawner() *dyingSpawner {
+	s := &dyingSpawner{jobs: make(chan func())}
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		for job := range s.jobs {
+			job()
+		}
+	}()
+	return s
+}
+
+func (s *dyingSpawner) start(cmd *exec.Cmd) error {
+	cmd.SysProcAttr.Pdeathsig = kill
+	done := make(chan error)
+	s.jobs <- func() { done <- plainSpawner{}.start(cmd) }
+	return <-done
+}
+
+func (s *dyingSpawner) close() { close(s.jobs) }
