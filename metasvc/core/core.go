@@ -134,7 +134,7 @@ func (c *Core) lead(now Now, e Leadership, out *Effects) {
 	c.role, c.leader = e.Role, e
 	if was == Leading {
 		for _, seq := range sortedKeys(c.waiting) {
-			c.fail(c.waiting[seq], true, out)
+			c.lost(c.waiting[seq], out)
 		}
 		c.waiting, c.members, c.byID, c.byLink = nil, nil, nil, nil
 		c.guardian = guardian{}
@@ -222,31 +222,25 @@ func (c *Core) propose(kind CommandKind, body any, w waiter, out *Effects) {
 	out.Propose = append(out.Propose, Proposed{Seq: c.seq, Data: AppendCommand(nil, &cmd)})
 }
 
-// refused ends a proposal that the journal did not take, or whose fate is not known.
+// refused ends a proposal that the journal did not take.
 func (c *Core) refused(e Refused, out *Effects) {
-	if c.role != Leading {
-		return
-	}
 	w, ok := c.waiting[e.Seq]
 	if !ok {
 		c.expiring = false
 		return
 	}
 	delete(c.waiting, e.Seq)
-	c.fail(w, e.Unknown, out)
+	c.answerErr(w, proto.ErrBusy, out)
 }
 
-// fail answers a waiter whose command was not seen to commit. With an unknown fate ERR_TIMEOUT is the honest answer: it
-// may still be carried out.
-func (c *Core) fail(w waiter, unknown bool, out *Effects) {
-	switch {
-	case unknown && w.link == 0:
+// lost answers a waiter whose command may or may not be carried out by the next leader: ERR_TIMEOUT is the honest
+// answer.
+func (c *Core) lost(w waiter, out *Effects) {
+	if w.link == 0 {
 		out.Reply = append(out.Reply, Reply{Token: w.token, Err: proto.ErrTimeout})
-	case unknown:
-		c.answerErr(w, proto.ErrTimeout, out)
-	default:
-		c.answerErr(w, proto.ErrServiceNotActive, out)
+		return
 	}
+	c.answerErr(w, proto.ErrTimeout, out)
 }
 
 func (c *Core) tick(now Now, out *Effects) {

@@ -8,8 +8,8 @@
 //
 // The driver's duties:
 //  1. Step every event on one goroutine, with a monotonic clock that never goes back.
-//  2. Propose: hand the bytes to the journal, in order. Report Refused when it is known or possible that they will not
-//     be committed; report nothing on success, Committed does that.
+//  2. Propose: hand the bytes to the journal, in order. Report Refused for what it does not take. What it takes ends with
+//     Committed, or with the next Leadership.
 //  3. Report Committed for every journal entry in journal order, also for those of other metas, before Leadership says
 //     that this meta leads.
 //  4. Send and Reply: in the order of the effects. What is addressed to a link or token that is gone is dropped.

@@ -32,12 +32,8 @@ type Leadership struct {
 	IP      proto.RPCAddress
 }
 
-// Refused says that the journal did not take a proposal or, with Unknown, that nobody can tell whether it will be
-// committed.
-type Refused struct {
-	Seq     uint64
-	Unknown bool
-}
+// Refused says that the journal did not take a proposal and never will.
+type Refused struct{ Seq uint64 }
 
 // Tick lets time pass. Deadlines are checked only then; every 100 ms is plenty.
 type Tick struct{}
