@@ -1,0 +1,87 @@
+package httpfront
+
+import (
+	"errors"
+	"strconv"
+)
+
+// Response is what a handler makes. The zero Status is 200, the empty ContentType text/plain.
+type Response struct {
+	Status      int
+	ContentType string
+	Location    string // sent when not empty
+	Body        []byte
+	Close       bool // announce that the connection is closed afterwards
+}
+
+// Append appends the response to dst. The header has the shape of Apache Pegasus: Content-Type, Content-Length,
+// Location if any; "Connection: close" only when it is.
+func (r *Response) Append(dst []byte) []byte {
+	status := r.Status
+	if status == 0 {
+		status = 200
+	}
+	contentType := r.ContentType
+	if contentType == "" {
+		contentType = "text/plain"
+	}
+	dst = append(dst, "HTTP/1.1 "...)
+	dst = strconv.AppendInt(dst, int64(status), 10)
+	dst = append(dst, ' ')
+	dst = append(dst, reason(status)...)
+	dst = append(dst, "\r\nContent-Type: "...)
+	dst = appendValue(dst, contentType)
+	dst = append(dst, "\r\nContent-Length: "...)
+	dst = strconv.AppendInt(dst, int64(len(r.Body)), 10)
+	if r.Location != "" {
+		dst = append(dst, "\r\nLocation: "...)
+		dst = appendValue(dst, r.Location)
+	}
+	if r.Close {
+		dst = append(dst, "\r\nConnection: close"...)
+	}
+	dst = append(dst, "\r\n\r\n"...)
+	return append(dst, r.Body...)
+}
+
+// AppendContinue appends the interim answer that Parser.WantsContinue asks for.
+func AppendContinue(dst []byte) []byte { return append(dst, "HTTP/1.1 100 Continue\r\n\r\n"...) }
+
+// Refusal is the answer that err of Parser.Next deserves before the connection is closed; ok is false when it
+// deserves none, which is the case for everything that Apache Pegasus closes silently.
+func Refusal(err error) (r Response, ok bool) {
+	if errors.Is(err, ErrEncoding) {
+		return Response{Status: 501, Body: []byte("transfer encodings are not supported\n"), Close: true}, true
+	}
+	return Response{}, false
+}
+
+// appendValue keeps a header value on its line whatever a handler puts into it.
+func appendValue(dst []byte, v string) []byte {
+	for i := range len(v) {
+		if c := v[i]; c >= ' ' && c != 0x7f {
+			dst = append(dst, c)
+		}
+	}
+	return dst
+}
+
+func reason(status int) string {
+	switch status {
+	case 200:
+		return "OK"
+	case 307:
+		return "Temporary Redirect"
+	case 400:
+		return "Bad Request"
+	case 404:
+		return "Not Found"
+	case 500:
+		return "Internal Server Error"
+	case 501:
+		return "Not Implemented"
+	case 503:
+		return "Service Unavailable"
+	}
+	return "Status"
+}
