@@ -1,0 +1,113 @@
+// Command pegasus-meta is a meta server. It reads a configuration file, runs until SIGTERM or SIGINT and then stops
+// cleanly: the leadership is handed over and every answer under way is sent.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+
+	"pegasus/conf"
+	"pegasus/metasvc"
+	"pegasus/netcore/loop"
+	"pegasus/netcore/proto"
+)
+
+// version is set by the linker in release builds.
+var version = "dev"
+
+func main() {
+	file := flag.String("config", "", "configuration `file`")
+	check := flag.Bool("check-config", false, "check the configuration file and exit")
+	flag.Parse()
+	if *file == "" || flag.NArg() > 0 {
+		fmt.Fprintln(os.Stderr, "usage: pegasus-meta --config FILE [--check-config]")
+		os.Exit(2)
+	}
+	c, err := conf.LoadMeta(*file)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	if *check {
+		fmt.Printf("%s: good\n", *file)
+		return
+	}
+	if err := run(c); err != nil {
+		fmt.Fprintln(os.Stderr, "pegasus-meta:", err)
+		os.Exit(1)
+	}
+}
+
+var levels = map[string]proto.MetaFunctionLevel{
+	"blind": proto.LevelBlind, "freezed": proto.LevelFreezed, "steady": proto.LevelSteady, "lively": proto.LevelLively,
+}
+
+func run(c *conf.Meta) error {
+	log, closeLog, err := c.Logging.Open()
+	if err != nil {
+		return err
+	}
+	defer closeLog()
+	log.Info("starting", zap.String("version", version), zap.String("commit", commit()), zap.String("config", c.String()))
+	// The port is opened so that others could open it too; another daemon on it must be an error, not a rival.
+	if err := loop.CheckPortsFree([]string{c.Node.Listen}); err != nil {
+		return err
+	}
+	raft, err := net.Listen("tcp", c.Node.RaftListen)
+	if err != nil {
+		return err
+	}
+	fatal := make(chan error, 1)
+	opt := metasvc.Options{
+		ClusterName: c.ClusterName, Listen: c.Node.Listen, Advertise: c.Node.Advertise, RaftListen: raft,
+		DataDir: c.Node.DataDir, Level: levels[c.Cluster.LevelOnStart], MinLiveNodes: c.Cluster.MinLiveNodes,
+		LivePercentage: c.Cluster.LivePercentage, MinReplicas: int32(c.Cluster.MinReplicaCount),
+		MaxReplicas: int32(c.Cluster.MaxReplicaCount), HoldSeconds: int64(c.Cluster.HoldSecondsForDropped),
+		Grace: time.Duration(c.FailureDetection.Grace), Version: version, Commit: commit(), Logger: log,
+		OnFatal: func(err error) {
+			select {
+			case fatal <- err:
+			default:
+			}
+		},
+	}
+	for _, p := range c.Peers {
+		opt.Peers = append(opt.Peers, metasvc.Peer{Address: p.Address, Raft: p.Raft})
+	}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	s, err := metasvc.Start(opt)
+	if err != nil {
+		return err
+	}
+	log.Info("serving", zap.String("address", s.Addr()))
+	select {
+	case sig := <-signals:
+		log.Info("stopping", zap.Stringer("signal", sig))
+		err = s.Stop()
+		log.Info("stopped", zap.Error(err))
+		return err
+	case err := <-fatal:
+		return err
+	}
+}
+
+// commit is the revision that the program was built from, as far as the build recorded it.
+func commit() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				return s.Value
+			}
+		}
+	}
+	return "unknown"
+}

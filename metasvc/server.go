@@ -1,0 +1,294 @@
+// Package metasvc is the meta server: the cluster state machine of package core behind a socket, with its commands kept
+// by package journal. It knows the wire and the order in which things stop; what a table or a node is, it leaves to core.
+//
+// One loop owns everything: sessions, the core and its timers. The journal brings committed commands to that loop and
+// waits for it; the loop never waits for the journal. So there is no lock here, and no way to wait in a circle.
+package metasvc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"time"
+
+	"go.uber.org/zap"
+
+	"pegasus/metasvc/core"
+	"pegasus/metasvc/journal"
+	"pegasus/netcore/invariant"
+	"pegasus/netcore/loop"
+	"pegasus/netcore/proto"
+)
+
+// Peer is one meta of the group: where clients and nodes reach it, and where its journal listens.
+type Peer struct {
+	Address string
+	Raft    string
+}
+
+// Options of a meta server.
+type Options struct {
+	ClusterName string
+	Listen      string // host:port; port 0 picks a free one
+	Advertise   string // how others reach Listen; one of Peers has this address
+	Peers       []Peer
+	RaftListen  net.Listener // an open listener for the journal; Start takes it over
+	DataDir     string
+
+	Level          proto.MetaFunctionLevel
+	MinLiveNodes   int
+	LivePercentage int
+	MinReplicas    int32
+	MaxReplicas    int32
+	HoldSeconds    int64
+	Grace          time.Duration
+
+	// Election is that of journal.Config.
+	Election time.Duration
+	// Version and Commit are what /version shows.
+	Version string
+	Commit  string
+	Logger  *zap.Logger
+	// OnFatal is called once when the server cannot go on: its loop ended or the journal cannot be read.
+	OnFatal func(error)
+}
+
+const (
+	tickPeriod   = 100 * time.Millisecond
+	maxFrame     = 16 << 20 // bytes of one request or node message
+	maxInbound   = maxFrame + 4096
+	maxSessions  = 20_000
+	stopDeadline = 5 * time.Second
+)
+
+// Server is a running meta server.
+type Server struct {
+	opt    Options
+	log    *zap.Logger
+	self   proto.RPCAddress
+	peers  map[string]core.Leadership // by address; Role unset
+	loop   *loop.Loop[func()]
+	opened chan struct{} // closed once loop is set
+
+	// Owned by the loop.
+	core    *core.Core
+	effects core.Effects
+	journal *journal.Journal // nil until it is open
+	calls   map[uint64]call
+	token   uint64
+	failed  error
+}
+
+// call is a client request that core has not answered yet.
+type call struct {
+	session loop.Ref
+	to      proto.ReplyTo
+	// redirect tells that the client wants ERR_FORWARD_TO_OTHERS at the RPC level.
+	redirect bool
+}
+
+// Start opens the port and the journal. When it returns, the server answers, though possibly that it does not know the
+// leader yet.
+func Start(opt Options) (_ *Server, err error) {
+	if opt.Logger == nil {
+		opt.Logger = zap.NewNop()
+	}
+	s := &Server{
+		opt: opt, log: opt.Logger, peers: make(map[string]core.Leadership), opened: make(chan struct{}),
+		calls: make(map[uint64]call),
+	}
+	defer func() {
+		if err != nil {
+			opt.RaftListen.Close()
+		}
+	}()
+	co := core.Options{
+		Origin: rand.Uint64(), ClusterName: opt.ClusterName,
+		Level: opt.Level, MinLiveNodes: opt.MinLiveNodes, LivePercentage: opt.LivePercentage,
+		MinReplicas: opt.MinReplicas, MaxReplicas: opt.MaxReplicas, HoldSeconds: opt.HoldSeconds, Grace: opt.Grace,
+	}
+	members := make([]journal.Member, len(opt.Peers))
+	for i, p := range opt.Peers {
+		l, err := resolve(p.Address)
+		if err != nil {
+			return nil, err
+		}
+		s.peers[p.Address] = l
+		members[i] = journal.Member{ID: p.Address, Address: p.Raft}
+		co.Metas = append(co.Metas, p.Address)
+		co.Coordinators = append(co.Coordinators, p.Raft)
+	}
+	me, known := s.peers[opt.Advertise]
+	if !known {
+		return nil, fmt.Errorf("metasvc: none of the peers has the advertised address %s", opt.Advertise)
+	}
+	co.Self, co.SelfIP, s.self = me.Address, me.IP, me.IP
+	s.core = core.New(co)
+
+	s.loop, err = loop.Start(loop.Config{
+		Name: "meta", Addrs: []string{opt.Listen}, MaxSessions: maxSessions, MaxInbound: maxInbound,
+		Logger: opt.Logger, OnFatal: s.fatal,
+	}, s)
+	if err != nil {
+		return nil, fmt.Errorf("metasvc: %w", err)
+	}
+	close(s.opened)
+	j, err := journal.Open(journal.Config{
+		Dir: opt.DataDir, Self: opt.Advertise, Members: members, Listener: opt.RaftListen, Election: opt.Election,
+		Logger: opt.Logger,
+	}, s)
+	if err != nil {
+		return nil, errors.Join(err, s.stopLoop())
+	}
+	s.onLoop(func() {
+		s.journal = j
+		s.tick()
+	})
+	return s, nil
+}
+
+// resolve finds both forms of an address.
+func resolve(address string) (core.Leadership, error) {
+	host, ok := proto.ParseHostPort(address)
+	if !ok {
+		return core.Leadership{}, fmt.Errorf("metasvc: %q is not host:port", address)
+	}
+	tcp, err := net.ResolveTCPAddr("tcp4", address)
+	if err != nil {
+		return core.Leadership{}, fmt.Errorf("metasvc: %w", err)
+	}
+	ip, _ := netip.AddrFromSlice(tcp.IP.To4())
+	return core.Leadership{Address: host, IP: proto.NewRPCAddress(netip.AddrPortFrom(ip, uint16(tcp.Port)))}, nil
+}
+
+// Addr is the address listened on, with the real port.
+func (s *Server) Addr() string { return s.loop.Addrs()[0] }
+
+// Stop hands the leadership over if it can, then closes the journal and every session.
+func (s *Server) Stop() error {
+	var j *journal.Journal
+	s.onLoop(func() { j = s.journal })
+	return errors.Join(j.Close(), s.stopLoop())
+}
+
+func (s *Server) stopLoop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopDeadline)
+	defer cancel()
+	return s.loop.Stop(ctx)
+}
+
+func (s *Server) fatal(err error) {
+	s.log.Error("meta server cannot go on", zap.Error(err))
+	if s.opt.OnFatal != nil {
+		s.opt.OnFatal(err)
+	}
+}
+
+// onLoop runs fn on the loop and waits for it; false when the loop has ended.
+func (s *Server) onLoop(fn func()) bool {
+	done := make(chan struct{})
+	if err := s.loop.PostMust(func() { fn(); close(done) }); err != nil {
+		return false
+	}
+	<-done
+	return true
+}
+
+func (s *Server) tick() {
+	s.step(core.Tick{})
+	s.loop.After(tickPeriod, s.tick)
+}
+
+// step passes an event to the core and carries out what follows.
+func (s *Server) step(ev core.Event) {
+	if s.failed != nil {
+		return
+	}
+	s.effects.Reset()
+	now := core.Now{Mono: s.loop.Now(), Unix: s.loop.WallMicros() / 1e6}
+	if err := s.core.Step(now, ev, &s.effects); err != nil {
+		s.failed = err
+		go s.fatal(err)
+		return
+	}
+	var refused []uint64
+	for _, p := range s.effects.Propose {
+		if s.journal == nil || !s.journal.Propose(p.Data) {
+			refused = append(refused, p.Seq)
+		}
+	}
+	for i := range s.effects.Send {
+		s.send(&s.effects.Send[i])
+	}
+	for i := range s.effects.Reply {
+		s.reply(&s.effects.Reply[i])
+	}
+	for _, seq := range refused {
+		s.step(core.Refused{Seq: seq})
+	}
+}
+
+// The methods of journal.Machine, called from the journal's goroutines.
+
+// Apply implements journal.Machine.
+func (s *Server) Apply(entries [][]byte) error {
+	var err error
+	if !s.onLoop(func() {
+		for _, e := range entries {
+			s.step(core.Committed{Data: e})
+		}
+		err = s.failed
+	}) {
+		return loop.ErrStopped
+	}
+	return err
+}
+
+// Snapshot implements journal.Machine.
+func (s *Server) Snapshot() ([]byte, error) {
+	var b []byte
+	err := loop.ErrStopped
+	s.onLoop(func() {
+		b, err = s.core.State().AppendSnapshot(nil), s.failed
+	})
+	return b, err
+}
+
+// Restore implements journal.Machine. Only a member that does not lead is sent a snapshot, but the news that it lost the
+// leadership may be still on the way.
+func (s *Server) Restore(snapshot []byte) error {
+	st, err := core.ReadSnapshot(snapshot)
+	if err != nil {
+		return err
+	}
+	if !s.onLoop(func() {
+		s.step(core.Leadership{Role: core.Following})
+		s.step(core.Restored{State: st})
+	}) {
+		return loop.ErrStopped
+	}
+	return nil
+}
+
+// Lead implements journal.Machine.
+func (s *Server) Lead(st journal.Status) {
+	l := s.peers[st.LeaderID]
+	switch {
+	case st.Ready:
+		l.Role = core.Leading
+	case st.Leading:
+		l.Role = core.Electing
+	}
+	s.onLoop(func() { s.step(l) })
+}
+
+// link is the name of a session in core: never 0, as generations start at 1.
+func link(r loop.Ref) uint64 {
+	invariant.Assertf(r.Gen != 0, "session without generation")
+	return uint64(r.Slot)<<32 | uint64(r.Gen)
+}
+
+func refOf(link uint64) loop.Ref { return loop.Ref{Slot: uint32(link >> 32), Gen: uint32(link)} }
