@@ -1,0 +1,64 @@
+# `make` lists the targets. Results: bin/ (programs), .onebox/ (the local cluster), .cache/ (RocksDB for releases).
+
+MAINS   := ./metasvc/pegasus-meta ./shard/pegasus-replica ./conf/pegasus-onebox ./perf/pegasus-bench
+ONEBOX  := bin/pegasus-onebox
+FOLDERS := clientlib conf consensus engine metasvc netcore perf shard
+INTEROP := clientlib/interop clientlib/interop/ycsb
+
+# Arguments for one's own: make bench BENCH="--read 0.5 --conns 16", make onebox ONEBOX_FLAGS="--replicas 1", make test RUN=TestX.
+BENCH        ?= --conns 8 --depth 16 --read 0.5 --value-size 100
+ONEBOX_FLAGS ?=
+RUN          ?=
+TEST_TIMEOUT ?= 10m
+
+.DEFAULT_GOAL := help
+.PHONY: help deps build release test check interop bench onebox onebox-stop onebox-status clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+deps: ## install what is missing to build: a C++ compiler, RocksDB, Go modules
+	@sh .ci/deps
+
+build: deps ## build the programs into bin/
+	@mkdir -p bin
+	go build -o bin/ $(MAINS)
+
+release: deps ## build the programs into bin/release/ with an optimised RocksDB linked in (the first time takes long)
+	@mkdir -p bin/release
+	@flags=$$(sh engine/rocks/build-release.sh .cache/rocksdb-release) && set -x && \
+		env $$flags go build -tags release,grocksdb_clean_link -trimpath -o bin/release/ $(MAINS)
+
+test: deps ## vet, then all tests: packages, real clusters, foreign clients
+	go vet ./...
+	go test -timeout $(TEST_TIMEOUT) $(if $(RUN),-run $(RUN)) ./...
+	@$(MAKE) --no-print-directory interop
+
+check: deps ## formatting, vet, import arrows, checksums of modules
+	@bad=$$(gofmt -l $(FOLDERS)) || exit 1; \
+		if [ -n "$$bad" ]; then echo "gofmt -w these files:"; echo "$$bad"; exit 1; fi
+	go vet ./...
+	@for m in $(INTEROP); do (cd $$m && echo "go vet $$m" && go vet ./... && go mod verify) || exit 1; done
+	go mod verify
+	go test -count=1 -run 'TestImportArrows|TestRulesCanFail|TestClientIsStandalone|TestTopLevel' ./conf
+
+interop: build ## Apache Pegasus' own Go client and go-ycsb against a real cluster
+	@for m in $(INTEROP); do \
+		echo "go test $$m"; \
+		(cd $$m && go test -count=1 -timeout $(TEST_TIMEOUT) $(if $(RUN),-run $(RUN)) ./...) || exit 1; \
+	done
+
+bench: build ## put load on a cluster of its own (BENCH="..." for other loads)
+	$(ONEBOX) run -- sh -c 'exec bin/pegasus-bench --metas "$$PEGASUS_METAS" --table temp $(BENCH)'
+
+onebox: build ## start the local cluster: 3 metas, 3 replica servers, tables temp and stat
+	@$(ONEBOX) $(ONEBOX_FLAGS) start
+
+onebox-stop: ## stop the local cluster; its data stays
+	@if [ -x $(ONEBOX) ]; then $(ONEBOX) stop; fi
+
+onebox-status: build ## show what of the local cluster runs
+	@$(ONEBOX) status
+
+clean: onebox-stop ## remove bin/ and .onebox/; .cache/ stays, for it takes long to build
+	rm -rf bin .onebox
