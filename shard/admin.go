@@ -1,0 +1,75 @@
+package shard
+
+import (
+	"fmt"
+	"runtime"
+	"sort"
+	"strings"
+
+	"pegasus/engine/rocks"
+	"pegasus/netcore/httpfront"
+	"pegasus/netcore/proto"
+)
+
+// Version and Commit are what the node calls itself in /version and in the remote command version. The build sets them.
+var (
+	Version = "dev"
+	Commit  = "unknown"
+)
+
+// remoteCommands are the commands of RPC_CLI_CLI_CALL with their one-line help (names: spec admin 18).
+var remoteCommands = map[string]struct {
+	help string
+	run  func(n *Node, args []string) string
+}{
+	"version": {"version - the version and build of this server", func(n *Node, _ []string) string { return n.version() }},
+	"server-info": {"server-info - version and start time of this server", func(n *Node, _ []string) string {
+		return n.version() + ", started at " + n.started.UTC().Format("2006-01-02 15:04:05")
+	}},
+}
+
+// command runs a remote command and returns its answer as the text that operators see.
+func (n *Node) command(c *proto.Command) string {
+	if c.Cmd == "help" {
+		return commandHelp(c.Arguments)
+	}
+	cmd, ok := remoteCommands[c.Cmd]
+	if !ok {
+		return fmt.Sprintf("unknown command '%s'", c.Cmd)
+	}
+	return cmd.run(n, c.Arguments)
+}
+
+func commandHelp(args []string) string {
+	lines := make([]string, 0, len(remoteCommands)+1)
+	for name, c := range remoteCommands {
+		if len(args) == 0 || args[0] == name {
+			lines = append(lines, c.help)
+		}
+	}
+	if len(args) > 0 && len(lines) == 0 {
+		return fmt.Sprintf("cannot find command '%s'", args[0])
+	}
+	if len(args) == 0 {
+		lines = append(lines, "help [command] - this list, or the help of one command")
+	}
+	sort.Strings(lines)
+	return strings.Join(lines, "\n") + "\n"
+}
+
+func (n *Node) version() string {
+	return fmt.Sprintf("Pegasus Server %s (%s, rocksdb %s)", Version, runtime.Version(), rocks.BuildProfile())
+}
+
+// http answers a request for the port's HTTP side. It is called on a loop, so it must not block.
+func (n *Node) http(req *httpfront.Request) httpfront.Response {
+	path, err := req.Path()
+	if err != nil {
+		return httpfront.Response{Status: 400, ContentType: "text/plain", Body: []byte(err.Error())}
+	}
+	if path == "version" {
+		body := fmt.Sprintf("{\"Version\":%q,\"GitCommit\":%q}\n", Version, Commit)
+		return httpfront.Response{Status: 200, ContentType: "text/plain", Body: []byte(body)}
+	}
+	return httpfront.Response{Status: 404, ContentType: "text/plain", Body: fmt.Appendf(nil, "service not found for %q", path)}
+}

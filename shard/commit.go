@@ -1,0 +1,171 @@
+package shard
+
+import (
+	"errors"
+
+	"go.uber.org/zap"
+
+	"pegasus/consensus"
+	"pegasus/consensus/mutlog"
+	"pegasus/engine"
+	"pegasus/netcore/invariant"
+	"pegasus/netcore/proto"
+)
+
+// step drives consensus by one event and carries out its effects in their order: append to the shard log, remember what is
+// committed for the end of the turn, answer what was refused.
+func (p *partition) step(ev *consensus.Event) {
+	p.effects.Reset()
+	p.replica.Step(ev, &p.effects)
+	for i := range p.effects.Append {
+		p.appendToLog(&p.effects.Append[i])
+	}
+	if len(p.effects.Commit) > 0 {
+		p.committed = append(p.committed, p.effects.Commit...)
+		p.note(workCommit)
+	}
+	for i := range p.effects.Rejects {
+		p.refuse(&p.effects.Rejects[i])
+	}
+}
+
+func (p *partition) appendToLog(m *consensus.Mutation) {
+	rec := mutlog.Record{
+		GPID: p.gpid, Ballot: m.Ballot, Decree: m.Decree, Committed: m.Committed, Timestamp: m.Timestamp, Payload: m.Batch,
+	}
+	if err := p.shard.log.Append(&rec); err != nil {
+		// Room was checked before the proposal; an append that fails all the same leaves a hole that only a new log heals.
+		p.quarantine("shard log refused a record: " + err.Error())
+	}
+}
+
+// applyCommitted applies everything that was committed since the last turn with one store write, then answers.
+func (p *partition) applyCommitted() {
+	if p.state != replicaOpen {
+		p.failQueue(proto.ErrInvalidState)
+		p.abandonWrites()
+		p.scanners.closeAll()
+		return
+	}
+	if len(p.committed) == 0 {
+		return
+	}
+	batches := p.shard.batchScratch[:0]
+	for i := range p.committed {
+		if len(p.committed[i].Batch) > 0 {
+			batches = append(batches, p.committed[i].Batch)
+		}
+	}
+	last := p.committed[len(p.committed)-1].Decree
+	err := p.store.Apply(last, batches...)
+	clear(batches)
+	p.shard.batchScratch = batches[:0]
+	for i := range p.committed {
+		m := &p.committed[i]
+		if len(m.Tokens) > 0 {
+			p.answer(m, err)
+		}
+	}
+	clear(p.committed)
+	p.committed = p.committed[:0]
+	if len(p.inFlight) == 0 && p.current == nil && p.overlay.active && len(p.queue) == 0 {
+		p.overlay.deactivate()
+	}
+	if err != nil {
+		p.storeFailed(err)
+	}
+}
+
+// answer replies to the operations of the oldest mutation in flight, which is m.
+func (p *partition) answer(m *consensus.Mutation, applyErr error) {
+	ops := p.inFlight[0]
+	invariant.Assertf(ops.tokens[0] == m.Tokens[0], "partition %v: decree %d commits token %d before token %d",
+		p.gpid, m.Decree, m.Tokens[0], ops.tokens[0])
+	p.inFlight = append(p.inFlight[:0], p.inFlight[1:]...)
+	p.overlay.drop(ops)
+	env := p.freshEnv()
+	for i := range ops.ops {
+		op := &ops.ops[i]
+		switch {
+		case applyErr != nil:
+			// It is in the log and will be applied when the replica opens again: the client must not take it for refused.
+			p.shard.silence(&op.call.dest)
+		case op.reply.Silent():
+			p.shard.silence(&op.call.dest)
+		default:
+			buf, mark := p.shard.beginReply(&op.call)
+			buf = op.reply.Append(buf, env, m.Decree)
+			p.shard.endReply(&op.call, buf, mark)
+		}
+	}
+	p.shard.stats.Writes += uint64(len(ops.ops))
+	p.shard.freeMutation(ops)
+}
+
+// storeFailed quarantines the replica: it serves nothing until it is opened again, the process and its neighbours go on.
+func (p *partition) storeFailed(err error) {
+	if errors.Is(err, engine.ErrClosed) {
+		return
+	}
+	p.quarantine("store: " + err.Error())
+}
+
+// quarantine takes the replica out of service and tells meta why. What is in flight is ended at the end of the turn, so that
+// this may be called from anywhere.
+func (p *partition) quarantine(reason string) {
+	if p.state == replicaFailed || p.state == replicaClosing {
+		return
+	}
+	p.shard.logger.Error("replica quarantined", zap.Stringer("gpid", p.gpid), zap.String("reason", reason))
+	p.state, p.failure = replicaFailed, reason
+	p.note(workCommit)
+	p.shard.node.reportChanged(p)
+}
+
+// startLogWrite hands what has been appended to the log lane, unless a write is under way: what comes meanwhile goes with
+// the next one.
+func (sh *Shard) startLogWrite() {
+	w := sh.log.NextWrite()
+	if w == nil {
+		return
+	}
+	job := &sh.logJob
+	job.write = w
+	if err := sh.logLane.Submit(job.submit); err != nil {
+		invariant.Assertf(false, "shard %d: log lane refused its only job: %v", sh.id, err)
+	}
+}
+
+// logJob is the one log write in flight; it is reused, as there is never a second one.
+type logJob struct {
+	shard  *Shard
+	write  *mutlog.Write
+	submit func() // run, bound once
+}
+
+func (j *logJob) run() {
+	// Complete hands out the error, together with the partitions that it concerns.
+	_ = j.write.Do()
+	j.shard.deliverLater(j)
+}
+
+func (j *logJob) deliver(sh *Shard) {
+	w := j.write
+	j.write = nil
+	moved, err := sh.log.Complete(w)
+	for _, d := range moved {
+		p := sh.partitions[d.GPID]
+		switch {
+		case p == nil || p.state != replicaOpen:
+		case err == nil:
+			p.step(&consensus.Event{Kind: consensus.EventLogSynced, Decree: d.Decree})
+		default:
+			p.step(&consensus.Event{Kind: consensus.EventLogFailed})
+			p.quarantine("shard log: " + err.Error())
+		}
+	}
+	if err != nil {
+		sh.logger.Error("shard log write failed", zap.Error(err))
+	}
+	sh.startChore()
+}

@@ -1,0 +1,90 @@
+package shard
+
+import (
+	"pegasus/netcore/proto"
+)
+
+// serve handles a request for a partition of this shard. The request's views die when serve returns.
+func (sh *Shard) serve(d dest, req *proto.Request) {
+	p := sh.partitions[req.GPID]
+	if p == nil {
+		sh.fail(&call{dest: d, to: req.ReplyTo()}, proto.ErrObjectNotFound)
+		return
+	}
+	switch {
+	case req.Code == proto.CodeDuplicate || req.Code == proto.CodeBulkLoad:
+		sh.fail(&call{dest: d, to: req.ReplyTo()}, proto.ErrNotImplemented)
+	case req.Code.IsWrite():
+		if p.admitted(d, req, p.admitWrite(req)) {
+			p.write(d, req)
+		}
+	case req.Code.IsRead():
+		if p.admitted(d, req, p.admitRead(req)) {
+			p.read(d, req)
+		}
+	default:
+		sh.fail(&call{dest: d, to: req.ReplyTo()}, proto.ErrHandlerNotFound)
+	}
+}
+
+// admitted carries out a verdict; true means go on.
+func (p *partition) admitted(d dest, req *proto.Request, v verdict) bool {
+	if v.err == proto.ErrOK {
+		return true
+	}
+	if v.silent {
+		p.shard.silence(&d)
+	} else {
+		p.shard.fail(&call{dest: d, to: req.ReplyTo()}, v.err)
+	}
+	return false
+}
+
+func (p *partition) read(d dest, req *proto.Request) {
+	switch req.Code {
+	case proto.CodeGet, proto.CodeTTL:
+		p.get(d, req)
+	case proto.CodeBatchGet, proto.CodeMultiGet, proto.CodeSortkeyCount:
+		p.rangeRead(d, req)
+	case proto.CodeGetScanner:
+		p.getScanner(d, req)
+	case proto.CodeScan:
+		p.scan(d, req)
+	case proto.CodeClearScanner:
+		p.clearScanner(d, req)
+	}
+}
+
+// replicaAdmin are the RPCs that a replica server of Apache Pegasus answers by name and this one does not yet.
+var replicaAdmin = map[proto.Code]bool{
+	proto.CodeQueryReplicaInfo: true, proto.CodeQueryPNDecree: true, proto.CodeQueryAppInfo: true,
+	proto.CodeQueryDiskInfo: true, proto.CodeReplicaDiskMigrate: true, proto.CodeDetectHotkey: true,
+	proto.CodeAddNewDisk: true,
+}
+
+// serveByName handles a request that is for no partition.
+func (sh *Shard) serveByName(d dest, req *proto.Request) {
+	c := call{dest: d, to: req.ReplyTo()}
+	switch {
+	case req.Code == proto.CodeNegotiation:
+		sh.answer(&c, &proto.NegotiationResponse{Status: proto.SASLAuthDisable})
+	case req.Code == proto.CodeCLICall:
+		var cmd proto.Command
+		if err := proto.UnmarshalArgs(req.Args, &cmd); err != nil {
+			sh.fail(&c, proto.ErrInvalidParameters)
+			return
+		}
+		text := sh.node.command(&cmd)
+		sh.answer(&c, &text)
+	case replicaAdmin[req.Code]:
+		sh.fail(&c, proto.ErrNotImplemented)
+	default:
+		sh.fail(&c, proto.ErrHandlerNotFound)
+	}
+}
+
+// answer replies with a message of the admin plane.
+func (sh *Shard) answer(c *call, result any) {
+	buf, mark := sh.beginReply(c)
+	sh.endReply(c, proto.AppendResult(buf, result), mark)
+}

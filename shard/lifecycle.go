@@ -1,0 +1,311 @@
+package shard
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"go.uber.org/zap"
+
+	"pegasus/consensus"
+	"pegasus/engine"
+	"pegasus/engine/rocks"
+	"pegasus/netcore/invariant"
+	"pegasus/netcore/proto"
+)
+
+// assignment is meta's word on tables and configurations, for one shard. With complete set it names everything that the
+// node serves; otherwise only what changed.
+type assignment struct {
+	complete   bool
+	apps       []proto.AppInfo
+	partitions []proto.PartitionConfig
+}
+
+func (a *assignment) deliver(sh *Shard) {
+	apps := make(map[int32]*proto.AppInfo, len(a.apps))
+	for i := range a.apps {
+		apps[a.apps[i].AppID] = &a.apps[i]
+	}
+	for _, p := range sh.partitions {
+		if app := apps[p.gpid.App]; app != nil {
+			p.configureTable(app)
+		}
+	}
+	named := make(map[proto.GPID]struct{}, len(a.partitions))
+	for i := range a.partitions {
+		c := &a.partitions[i]
+		named[c.GPID] = struct{}{}
+		sh.configure(c, apps[c.GPID.App])
+	}
+	for g, p := range sh.partitions {
+		_, ok := named[g]
+		app := apps[g.App]
+		if (a.complete && !ok) || (app != nil && app.Status != proto.AppAvailable) {
+			p.close()
+		}
+	}
+}
+
+// configure takes a configuration from meta's register.
+func (sh *Shard) configure(c *proto.PartitionConfig, app *proto.AppInfo) {
+	p := sh.partitions[c.GPID]
+	if p == nil {
+		if c.Primary != sh.node.id || c.Ballot <= 0 || (app != nil && app.Status != proto.AppAvailable) {
+			return
+		}
+		if p = sh.reopen(c.GPID); p == nil {
+			// Meta counts on data that is not here (a wiped disk, a wrong data directory). Serving an empty store in its place
+			// would lose it silently, so say so and let an operator decide.
+			sh.node.reportMissing(c)
+			return
+		}
+		if app != nil {
+			p.configureTable(app)
+		}
+	}
+	if c.Ballot < p.ballot {
+		return
+	}
+	p.wanted = consensus.Config{Ballot: c.Ballot, Primary: c.Primary}
+	p.adoptConfig()
+}
+
+// adoptConfig persists the ballot of the wanted configuration and then acts on it. Until it is on disk the old one stands.
+func (p *partition) adoptConfig() {
+	if p.state != replicaOpen || p.persisting || p.wanted.Ballot == 0 {
+		return
+	}
+	want := p.wanted
+	if want.Ballot == p.ballot {
+		p.step(&consensus.Event{Kind: consensus.EventConfigure, Config: want})
+		p.shard.node.reportChanged(p)
+		return
+	}
+	p.persisting = true
+	p.refs++
+	dir, record := p.dir, p.record(want.Ballot)
+	p.shard.background(func() message {
+		return &ballotPersisted{partition: p, ballot: want.Ballot, err: writeRecord(dir, record)}
+	})
+}
+
+type ballotPersisted struct {
+	partition *partition
+	ballot    proto.Ballot
+	err       error
+}
+
+func (m *ballotPersisted) deliver(sh *Shard) {
+	p := m.partition
+	p.refs--
+	p.persisting = false
+	if m.err != nil {
+		p.quarantine("cannot write " + replicaFile + ": " + m.err.Error())
+	} else {
+		p.ballot = m.ballot
+		p.adoptConfig()
+	}
+	p.closeIfIdle()
+}
+
+// proposal is meta's request that this node asks for a change of configuration.
+type proposal struct{ proto.Proposal }
+
+func (m *proposal) deliver(sh *Shard) {
+	if m.Type != proto.CTAssignPrimary || m.Node != sh.node.id {
+		sh.logger.Warn("proposal ignored", zap.Stringer("gpid", m.Config.GPID), zap.Stringer("type", m.Type))
+		return
+	}
+	g := m.Config.GPID
+	p := sh.partitions[g]
+	if p == nil {
+		if m.Config.Ballot != 0 {
+			sh.node.reportMissing(&m.Config)
+			return
+		}
+		p = sh.create(g, &m.App)
+	}
+	p.configureTable(&m.App)
+	p.asking = m.Config
+	p.askForPrimary()
+}
+
+// askForPrimary asks meta to make this node the primary, once the store is open.
+func (p *partition) askForPrimary() {
+	if p.state != replicaOpen || p.asking.GPID != p.gpid {
+		return
+	}
+	next := p.asking
+	p.asking = proto.PartitionConfig{}
+	next.Ballot++
+	next.Primary = p.shard.node.id
+	p.shard.node.updateConfig(proto.UpdateConfig{Config: next, Type: proto.CTAssignPrimary, Node: next.Primary})
+}
+
+// create makes an empty replica on the data directory that has most room for it.
+func (sh *Shard) create(g proto.GPID, app *proto.AppInfo) *partition {
+	p := newPartition(sh, g, sh.node.disks.place(g))
+	p.configureTable(app)
+	sh.partitions[g] = p
+	p.refs++
+	dir, record := p.dir, p.record(0)
+	options := sh.node.storeOptions(p)
+	sh.background(func() message {
+		store, err := createReplica(dir, record, options)
+		return &replicaOpened{partition: p, store: store, err: err}
+	})
+	return p
+}
+
+// reopen opens a replica that was closed while the process runs, or returns nil when there is none on disk. Closing flushed
+// it, so the store alone is complete.
+func (sh *Shard) reopen(g proto.GPID) *partition {
+	dir, ok := sh.node.disks.find(g)
+	if !ok {
+		return nil
+	}
+	p := newPartition(sh, g, dir)
+	sh.partitions[g] = p
+	p.refs++
+	options := sh.node.storeOptions(p)
+	options.MustExist = true
+	sh.background(func() message {
+		record, err := readRecord(dir)
+		if err != nil {
+			return &replicaOpened{partition: p, err: err}
+		}
+		store, err := rocks.Open(dir.store(), options)
+		return &replicaOpened{partition: p, record: record, store: store, err: err}
+	})
+	return p
+}
+
+// createReplica makes the directory, its record and an empty store. What an earlier attempt left half done, or a replica that
+// no configuration has ever named, is removed: nothing of it was acknowledged.
+func createReplica(dir replicaDir, record replicaRecord, options rocks.Options) (*rocks.Store, error) {
+	switch old, err := readRecord(dir); {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return nil, err
+	case old.Ballot > 0:
+		return nil, fmt.Errorf("%s holds a replica of ballot %d", dir.path, old.Ballot)
+	}
+	if err := os.RemoveAll(dir.path); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir.path, 0o755); err != nil {
+		return nil, err
+	}
+	store, err := rocks.Open(dir.store(), options)
+	if err != nil {
+		return nil, err
+	}
+	// The record comes last: a directory with a record has a store.
+	if err := writeRecord(dir, record); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return store, nil
+}
+
+type replicaOpened struct {
+	partition *partition
+	record    replicaRecord // zero for a new replica
+	store     *rocks.Store
+	err       error
+}
+
+func (m *replicaOpened) deliver(sh *Shard) {
+	p := m.partition
+	p.refs--
+	if m.err != nil {
+		p.quarantine("cannot open: " + m.err.Error())
+		return
+	}
+	p.ballot = m.record.Ballot
+	decree := m.store.AppliedDecree()
+	p.open(m.store, consensus.Restored{Ballot: p.ballot, Durable: decree, Committed: decree})
+}
+
+// open puts a store under the partition; what consensus restored from the log is committed once meta confirms the role.
+func (p *partition) open(store engine.Store, restored consensus.Restored) {
+	invariant.Assertf(p.store == nil, "partition %v opened twice", p.gpid)
+	p.store = store
+	p.store.SetTableOptions(p.tableOptions())
+	p.env.DataVersion = store.DataVersion()
+	p.replica = consensus.NewReplica(p.gpid, p.shard.node.id, p.shard.opts.Window, restored)
+	p.lastTimestamp = restored.Timestamp
+	if p.state == replicaOpening {
+		p.state = replicaOpen
+	}
+	p.adoptConfig()
+	p.askForPrimary()
+	p.closeIfIdle()
+}
+
+// close takes the replica out of service and closes its store when the last user has come back. Its files stay.
+func (p *partition) close() {
+	if p.state == replicaClosing {
+		return
+	}
+	p.state = replicaClosing
+	p.failQueue(proto.ErrObjectNotFound)
+	p.abandonWrites()
+	p.scanners.closeAll()
+	p.closeIfIdle()
+}
+
+// abandonWrites ends everything in flight: it may be in the log, so its clients learn that the outcome is unknown.
+func (p *partition) abandonWrites() {
+	if m := p.current; m != nil {
+		p.current = nil
+		p.inFlight = append(p.inFlight, m)
+	}
+	for _, m := range p.inFlight {
+		for i := range m.ops {
+			p.shard.fail(&m.ops[i].call, proto.ErrTimeout)
+		}
+		p.overlay.drop(m)
+	}
+	clear(p.inFlight)
+	p.inFlight = p.inFlight[:0]
+	clear(p.committed)
+	p.committed = p.committed[:0]
+}
+
+// closeIfIdle goes on with a close once nothing uses the store.
+func (p *partition) closeIfIdle() {
+	if p.state != replicaClosing || p.refs > 0 {
+		return
+	}
+	if p.store == nil {
+		delete(p.shard.partitions, p.gpid)
+		return
+	}
+	store := p.store
+	p.store = nil
+	p.refs++
+	p.shard.background(func() message {
+		_, err := store.Flush()
+		return &replicaClosed{partition: p, err: errors.Join(err, store.Close())}
+	})
+}
+
+type replicaClosed struct {
+	partition *partition
+	err       error
+}
+
+func (m *replicaClosed) deliver(sh *Shard) {
+	p := m.partition
+	p.refs--
+	if m.err != nil {
+		// The log still has what the store may lack: only a restart, which replays it, may open this replica again.
+		p.state, p.failure = replicaFailed, "closing failed: "+m.err.Error()
+		sh.logger.Error("replica not closed cleanly", zap.Stringer("gpid", p.gpid), zap.Error(m.err))
+		return
+	}
+	delete(sh.partitions, p.gpid)
+	sh.log.Forget(p.gpid)
+}

@@ -1,0 +1,143 @@
+package shard
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+
+	"pegasus/consensus"
+	"pegasus/consensus/mutlog"
+	"pegasus/engine"
+	"pegasus/netcore/proto"
+)
+
+// tickInterval is how often a shard looks after what no event reminds it of: expired scans, flushed decrees, log space.
+const tickInterval = time.Second
+
+// tick does the periodic work of a shard and comes back.
+func (sh *Shard) tick() {
+	now := sh.loop.Now()
+	for _, p := range sh.partitions {
+		p.scanners.expire(now)
+	}
+	sh.survey()
+	sh.relieveLog()
+	sh.startChore()
+	sh.loop.After(tickInterval, sh.tick)
+}
+
+// flushSurvey asks the stores, in the background, up to which decree they survive without the log, so that log segments can
+// be freed. The question may read from storage, hence not on the loop.
+type flushSurvey struct {
+	partitions []*partition
+	stores     []engine.Store
+	flushed    []proto.Decree
+}
+
+func (sh *Shard) survey() {
+	if sh.surveying {
+		return
+	}
+	s := &flushSurvey{}
+	for _, p := range sh.partitions {
+		if p.state == replicaOpen && p.flushed < p.replica.Committed() {
+			p.refs++
+			s.partitions = append(s.partitions, p)
+			s.stores = append(s.stores, p.store)
+		}
+	}
+	if len(s.partitions) == 0 {
+		return
+	}
+	sh.surveying = true
+	sh.background(func() message {
+		for _, store := range s.stores {
+			s.flushed = append(s.flushed, store.FlushedDecree())
+		}
+		return s
+	})
+}
+
+func (s *flushSurvey) deliver(sh *Shard) {
+	sh.surveying = false
+	for i, p := range s.partitions {
+		p.refs--
+		p.noteFlushed(s.flushed[i])
+		p.closeIfIdle()
+	}
+}
+
+func (p *partition) noteFlushed(d proto.Decree) {
+	if p.state != replicaOpen || d <= p.flushed {
+		return
+	}
+	p.flushed = d
+	p.step(&consensus.Event{Kind: consensus.EventFlushed, Decree: d})
+	p.shard.log.FlushedUpTo(p.gpid, d)
+}
+
+// relieveLog flushes the partition that holds the oldest log segment once the log is half full: a table that is hardly
+// written must not keep the log of all others.
+func (sh *Shard) relieveLog() {
+	if sh.relieving {
+		return
+	}
+	if inUse := int64(sh.log.Stats().Segments) * sh.opts.Log.SegmentSize; inUse < sh.opts.Log.TotalSize/2 {
+		return
+	}
+	g, _, _, ok := sh.log.OldestHolder()
+	p := sh.partitions[g]
+	if !ok || p == nil || p.state != replicaOpen {
+		return
+	}
+	sh.relieving = true
+	p.refs++
+	store := p.store
+	sh.background(func() message {
+		decree, err := store.Flush()
+		return &relieved{partition: p, flushed: decree, err: err}
+	})
+}
+
+type relieved struct {
+	partition *partition
+	flushed   proto.Decree
+	err       error
+}
+
+func (r *relieved) deliver(sh *Shard) {
+	sh.relieving = false
+	p := r.partition
+	p.refs--
+	if r.err != nil {
+		p.storeFailed(r.err)
+	} else {
+		p.noteFlushed(r.flushed)
+		sh.relieveLog()
+		sh.startChore()
+	}
+	p.closeIfIdle()
+}
+
+// startChore lets the background lane make, recycle and remove log files. After an error it is tried again with the next tick.
+func (sh *Shard) startChore() {
+	c := sh.log.NextChore()
+	if c == nil {
+		return
+	}
+	sh.background(func() message {
+		c.Do()
+		return &choreDone{chore: c}
+	})
+}
+
+type choreDone struct{ chore *mutlog.Chore }
+
+func (m *choreDone) deliver(sh *Shard) {
+	if err := sh.log.CompleteChore(m.chore); err != nil {
+		sh.logger.Error("shard log files", zap.Error(err))
+		return
+	}
+	sh.startChore()
+	sh.startLogWrite()
+}

@@ -1,0 +1,268 @@
+package shard
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"go.uber.org/zap"
+
+	"pegasus/engine/rocks"
+	"pegasus/netcore/disk"
+	"pegasus/netcore/lane"
+	"pegasus/netcore/loop"
+	"pegasus/netcore/proto"
+)
+
+// Node is a replica server: its shards, what they share, and the link to the meta group.
+type Node struct {
+	opts        Options
+	logger      *zap.Logger
+	id          proto.NodeID
+	incarnation int64
+	address     proto.RPCAddress // advertised, as Apache clients need it
+	advertised  proto.HostPort
+	server      []byte // advertised host:port, as replies carry it
+	started     time.Time
+
+	disks      *disks
+	shared     *rocks.Shared
+	shards     []*Shard
+	link       *metaLink
+	background *lane.Lane // open, close, flush; bounded by the number of partitions
+	dialer     *lane.Lane
+	locks      []io.Closer // of the data directories
+}
+
+// Start opens what is on the data directories, replays the shard logs, and serves. It returns when the ports are open; the
+// partitions serve once meta has confirmed them.
+func Start(opts Options) (*Node, error) {
+	opts.Limits.fillDefaults()
+	n := &Node{opts: opts, logger: opts.Logger, started: time.Now()}
+	if err := n.start(); err != nil {
+		return nil, errors.Join(err, n.release())
+	}
+	return n, nil
+}
+
+func (n *Node) start() error {
+	if err := n.resolveAddress(); err != nil {
+		return err
+	}
+	if _, err := loop.RaiseFileLimit(); err != nil {
+		n.logger.Warn("cannot raise the limit on open files", zap.Error(err))
+	}
+	for _, dir := range n.opts.DataDirs {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+		lock, err := disk.OS().Lock(dir)
+		if err != nil {
+			return fmt.Errorf("data directory %s: %w", dir, err)
+		}
+		n.locks = append(n.locks, lock)
+	}
+	var err error
+	if n.id, err = loadIdentity(n.opts.DataDirs[0], randomNodeID); err != nil {
+		return err
+	}
+	n.incarnation = n.started.UnixNano()
+	n.disks = newDisks(n.opts.DataDirs)
+	if n.shared, err = rocks.NewShared(n.opts.Shared); err != nil {
+		return err
+	}
+	n.background = lane.New("background", backgroundWorkers, backgroundQueue)
+	n.dialer = lane.New("dialer", 1, 1)
+	for i := range n.opts.Shards {
+		n.shards = append(n.shards, n.newShard(proto.ShardID(i)))
+	}
+	if err := n.recover(); err != nil {
+		return err
+	}
+	if err := n.listen(); err != nil {
+		return err
+	}
+	n.link = newMetaLink(n.shards[0])
+	for _, sh := range n.shards {
+		sh.deliverLater(&startShard{})
+	}
+	n.logger.Info("replica server started", zap.Stringer("node", n.id), zap.String("address", n.opts.Listen),
+		zap.Int("shards", len(n.shards)), zap.Duration("took", time.Since(n.started)))
+	return nil
+}
+
+const (
+	// backgroundWorkers flush, open and close stores; two, so that one slow disk does not hold up the other work.
+	backgroundWorkers = 2
+	// backgroundQueue exceeds the jobs that all partitions of a node can ask for at once: each has at most two.
+	backgroundQueue = 1 << 17
+)
+
+func randomNodeID() proto.NodeID {
+	var id proto.NodeID
+	rand.Read(id[:])
+	return id
+}
+
+// resolveAddress turns the advertised host:port into the forms that replies carry. Apache clients need an IPv4 address.
+func (n *Node) resolveAddress() error {
+	advertise := n.opts.Advertise
+	if advertise == "" {
+		advertise = n.opts.Listen
+	}
+	host, port, err := net.SplitHostPort(advertise)
+	if err != nil {
+		return fmt.Errorf("advertised address: %w", err)
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return fmt.Errorf("advertised address %q: %w", advertise, err)
+	}
+	ips, err := net.DefaultResolver.LookupNetIP(context.Background(), "ip4", host)
+	if err != nil || len(ips) == 0 {
+		return fmt.Errorf("advertised address %q has no IPv4 address, which Apache clients need: %w", advertise, err)
+	}
+	n.address = proto.NewRPCAddress(netip.AddrPortFrom(ips[0].Unmap(), uint16(number)))
+	n.advertised = proto.NewHostPort(host, uint16(number))
+	n.server = []byte(advertise)
+	return nil
+}
+
+func (n *Node) newShard(id proto.ShardID) *Shard {
+	limits := &n.opts.Limits
+	sh := &Shard{
+		id: id, node: n, opts: &n.opts, logger: n.logger.Named("shard" + strconv.Itoa(int(id))),
+		partitions: map[proto.GPID]*partition{},
+		forwards:   make([]*forwardBatch, n.opts.Shards),
+		replies:    make([]*replyBatch, n.opts.Shards),
+		logLane:    lane.New("log"+strconv.Itoa(int(id)), 1, 1),
+		readLane:   lane.New("read"+strconv.Itoa(int(id)), limits.ReadWorkers, limits.ReadQueue),
+	}
+	sh.drained = make(chan struct{})
+	sh.logJob.shard = sh
+	sh.logJob.submit = sh.logJob.run
+	return sh
+}
+
+// listen starts the event loops. All of them share the node port; each has its own port besides, if there is a base.
+func (n *Node) listen() error {
+	addrs := []string{n.opts.Listen}
+	host, _, err := net.SplitHostPort(n.opts.Listen)
+	if err != nil {
+		return err
+	}
+	if n.opts.ShardPort > 0 {
+		for i := range n.shards {
+			addrs = append(addrs, net.JoinHostPort(host, strconv.Itoa(n.opts.ShardPort+i)))
+		}
+	}
+	if err := loop.CheckPortsFree(addrs); err != nil {
+		return err
+	}
+	for i, sh := range n.shards {
+		cfg := loop.Config{
+			Name: "shard" + strconv.Itoa(i), Addrs: addrs[:1:1],
+			MaxSessions: n.opts.Limits.MaxSessions, MaxInbound: n.opts.Limits.MaxInbound,
+			MaxOutbound: n.opts.Limits.MaxOutbound, IdleTimeout: n.opts.Limits.IdleTimeout,
+			LockOSThread: n.opts.LockThreads, OnFatal: n.opts.OnFatal, Logger: sh.logger,
+		}
+		if n.opts.ShardPort > 0 {
+			cfg.Addrs = append(cfg.Addrs, addrs[1+i])
+		}
+		if sh.loop, err = loop.Start[message](cfg, sh); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// startShard runs on every loop once all of them exist.
+type startShard struct{}
+
+func (*startShard) deliver(sh *Shard) {
+	sh.tick()
+	if sh.id == 0 {
+		sh.node.link.connect()
+	}
+}
+
+// dial connects to a meta off the loop and hands the connection to the link on shard 0.
+func (n *Node) dial(address string, link *metaLink) {
+	err := n.dialer.Submit(func() {
+		conn, err := net.DialTimeout("tcp", address, n.opts.DialTimeout)
+		if err == nil {
+			err = n.shards[0].loop.Adopt(conn, link)
+		}
+		if err != nil {
+			n.shards[0].deliverLater(&dialFailed{link: link, err: err})
+		}
+	})
+	if err != nil {
+		n.shards[0].deliverLater(&dialFailed{link: link, err: err})
+	}
+}
+
+func (n *Node) owner(g proto.GPID) *Shard { return n.shards[proto.Placement(g, len(n.shards))] }
+
+// assign hands tables and configurations to the shards that own them; with complete set every shard hears of it.
+func (n *Node) assign(apps []proto.AppInfo, partitions []proto.PartitionConfig, complete bool) {
+	parts := make([]assignment, len(n.shards))
+	for _, c := range partitions {
+		i := proto.Placement(c.GPID, len(n.shards))
+		parts[i].partitions = append(parts[i].partitions, c)
+	}
+	for i := range parts {
+		parts[i].apps, parts[i].complete = apps, complete
+		n.shards[i].deliverLater(&parts[i])
+	}
+}
+
+func (n *Node) updateConfig(u proto.UpdateConfig) { n.shards[0].deliverLater(&askUpdate{update: u}) }
+
+func (n *Node) reportChanged(p *partition) { n.shards[0].deliverLater(&tellReport{report: p.report()}) }
+
+// reportMissing tells meta that a replica it counts on is not on this node's disks.
+func (n *Node) reportMissing(c *proto.PartitionConfig) {
+	n.logger.Error("meta names this node for a replica that is not on its disks", zap.Stringer("gpid", c.GPID),
+		zap.Int64("ballot", int64(c.Ballot)))
+	n.shards[0].deliverLater(&tellReport{report: proto.ReplicaReport{
+		GPID: c.GPID, Ballot: c.Ballot, Failure: "no data on this node",
+	}})
+}
+
+func (n *Node) storeOptions(p *partition) rocks.Options {
+	o := n.opts.Store
+	o.Shared = n.shared
+	o.Table = p.tableOptions()
+	return o
+}
+
+// Addr is the address that the node listens on, with the real port.
+func (n *Node) Addr() string { return n.shards[0].loop.Addrs()[0] }
+
+// ID is the node's identity.
+func (n *Node) ID() proto.NodeID { return n.id }
+
+// instanceSeed starts the handles of scan contexts, so that one from before a restart is unknown rather than another's.
+func instanceSeed() int64 {
+	var b [4]byte
+	rand.Read(b[:])
+	return int64(binary.LittleEndian.Uint32(b[:])>>1) << 32
+}
+
+func (n *Node) logDir(shard int) string {
+	base := n.opts.LogDir
+	if base == "" {
+		base = n.opts.DataDirs[0]
+	}
+	return filepath.Join(base, "slog", "shard-"+strconv.Itoa(shard))
+}

@@ -1,0 +1,70 @@
+package shard
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+
+	"pegasus/consensus"
+	"pegasus/consensus/mutlog"
+	"pegasus/engine/rocks"
+	"pegasus/shard/rrdb"
+)
+
+// Options configure a node. The zero value is not usable; package conf holds the defaults and their reasons.
+type Options struct {
+	ClusterName string
+	Listen      string   // host:port that clients dial; every shard listens on it
+	Advertise   string   // host:port that is told to others; Listen when empty
+	DataDirs    []string // the first one holds the node's identity and, unless LogDir is set, the shard logs
+	LogDir      string
+	Shards      int // event loops, >= 1
+	ShardPort   int // port of shard 0, shard i listens on ShardPort+i; 0 = none
+	Metas       []string
+	LockThreads bool // lock every loop to an operating system thread
+
+	Limits Limits
+	Reads  rrdb.Limits
+	Log    mutlog.Options
+	Store  rocks.Options
+	Shared rocks.SharedOptions
+
+	Window consensus.Limits // of prepared, uncommitted mutations per partition
+
+	BeaconInterval time.Duration // between beacons to meta
+	AckTimeout     time.Duration // a meta that answers no beacon for so long is left for the next
+	DialTimeout    time.Duration
+	Logger         *zap.Logger
+	// OnFatal is called, from any goroutine, when the node cannot go on (an event loop ended); the process should exit.
+	OnFatal func(error)
+}
+
+// Limits bound what a node holds for its callers. Past a limit the caller gets ERR_BUSY or the session is closed.
+type Limits struct {
+	MaxFrame        int           // bytes of one request frame; a longer one closes the session
+	MaxWrite        int           // bytes of a write request's body, 0 = off; a longer one gets ERR_INVALID_DATA
+	MaxSessions     int           // per shard
+	MaxInbound      int           // unparsed bytes per session, at least MaxFrame
+	MaxOutbound     int           // unsent bytes per session; a slower reader is closed
+	MaxInFlight     int           // unanswered requests per session; more get ERR_BUSY. Default 16384
+	MaxMutation     int           // bytes of one mutation; a larger turn makes several. Default 1 MiB
+	MaxQueuedWrites int           // writes per partition that wait behind an atomic operation's read. Default 4096
+	MaxScanners     int           // open scan contexts per partition; the oldest goes when one more is opened
+	ScannerExpiry   time.Duration // of a scan context that nobody fetches
+	IdleTimeout     time.Duration // of a session without traffic; 0 = never, as Apache Pegasus does
+	ReadWorkers     int           // goroutines per shard for reads that must touch storage. Default 4
+	ReadQueue       int           // reads per shard that wait for them. Default 8192
+}
+
+func (l *Limits) fillDefaults() {
+	fill := func(v *int, def int) {
+		if *v == 0 {
+			*v = def
+		}
+	}
+	fill(&l.MaxInFlight, 16384)
+	fill(&l.MaxMutation, 1<<20)
+	fill(&l.MaxQueuedWrites, 4096)
+	fill(&l.ReadWorkers, 4)
+	fill(&l.ReadQueue, 8192)
+}

@@ -1,0 +1,84 @@
+// Pegasus-replica is the replica server: it serves the partitions that the meta group assigns to it.
+//
+//	pegasus-replica --config FILE [--check-config]
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+
+	"pegasus/conf"
+	"pegasus/shard"
+)
+
+// stopTimeout bounds a clean stop; what it cuts short is replayed from the log at the next start.
+const stopTimeout = 30 * time.Second
+
+func main() {
+	config := flag.String("config", "", "configuration file (TOML)")
+	check := flag.Bool("check-config", false, "check the configuration file and exit")
+	flag.Parse()
+	if err := run(*config, *check); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(config string, check bool) error {
+	if config == "" {
+		return errors.New("missing --config FILE")
+	}
+	c, err := conf.LoadReplica(config)
+	if err != nil {
+		return err
+	}
+	if check {
+		fmt.Println(config + ": ok")
+		return nil
+	}
+	logger, closeLog, err := c.Logging.Open()
+	if err != nil {
+		return err
+	}
+	defer closeLog()
+	logger.Info("effective configuration", zap.String("file", config), zap.String("toml", c.String()))
+
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer cancel()
+	fatal := make(chan error, 1)
+	opts, err := options(c)
+	if err != nil {
+		return err
+	}
+	opts.Logger = logger
+	opts.OnFatal = func(err error) {
+		select {
+		case fatal <- err:
+		default:
+		}
+	}
+	// The loops, and one thread more for lanes and garbage collection.
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), opts.Shards+1))
+	node, err := shard.Start(opts)
+	if err != nil {
+		return err
+	}
+	select {
+	case err := <-fatal:
+		return fmt.Errorf("event loop ended: %w", err)
+	case <-ctx.Done():
+	}
+	logger.Info("stopping")
+	stop, done := context.WithTimeout(context.Background(), stopTimeout)
+	defer done()
+	return node.Stop(stop)
+}

@@ -1,0 +1,136 @@
+package shard
+
+import (
+	"time"
+
+	"pegasus/engine"
+	"pegasus/netcore/proto"
+	"pegasus/shard/rrdb"
+)
+
+// A range read starts on the loop with a small budget and looks in memory only. What is short and warm is answered there and
+// then; the rest goes to the read lane, in slices that take turns with each other.
+var (
+	loopBudget = engine.SliceLimit{MaxRows: 256, MaxTime: 300 * time.Microsecond}
+	laneBudget = engine.SliceLimit{MaxRows: 4096, MaxTime: 5 * time.Millisecond}
+)
+
+// rangeJob is a read over several records, or one batch of a scan, on its way through the read lane.
+type rangeJob struct {
+	partition *partition
+	call      call
+	read      rrdb.Read
+	started   time.Time
+	limit     time.Duration // of the whole read; 0 = none
+	state     rrdb.State
+	err       error
+}
+
+// rangeRead takes a MULTI_GET, BATCH_GET or SORTKEY_COUNT that was admitted.
+func (p *partition) rangeRead(d dest, req *proto.Request) {
+	p.settle()
+	read, err := rrdb.NewRead(p.store, p.freshEnv(), req.Code, req.Args)
+	if err != nil {
+		p.shard.fail(&call{dest: d, to: req.ReplyTo()}, proto.ErrInvalidData)
+		return
+	}
+	p.run(d, req, read)
+}
+
+// getScanner opens a scan: its first batch is a read like any other.
+func (p *partition) getScanner(d dest, req *proto.Request) {
+	p.settle()
+	scanner, err := rrdb.NewScanner(p.store, p.freshEnv(), req.Args)
+	if err != nil {
+		p.shard.fail(&call{dest: d, to: req.ReplyTo()}, proto.ErrInvalidData)
+		return
+	}
+	p.run(d, req, scanner)
+}
+
+// scan fetches the next batch of a scan.
+func (p *partition) scan(d dest, req *proto.Request) {
+	handle, err := proto.DecodeScanArgs(req.Args)
+	if err != nil {
+		p.shard.fail(&call{dest: d, to: req.ReplyTo()}, proto.ErrInvalidData)
+		return
+	}
+	scanner := p.scanners.take(handle)
+	if scanner == nil {
+		c := call{dest: d, to: req.ReplyTo()}
+		buf, mark := p.shard.beginReply(&c)
+		p.shard.endReply(&c, rrdb.AppendNoScannerReply(buf, p.freshEnv()), mark)
+		return
+	}
+	scanner.NextBatch(p.freshEnv())
+	p.run(d, req, scanner)
+}
+
+// clearScanner drops a scan. There is no reply, also when there is no such scan.
+func (p *partition) clearScanner(d dest, req *proto.Request) {
+	if handle, err := proto.DecodeClearScannerArgs(req.Args); err == nil {
+		if scanner := p.scanners.take(handle); scanner != nil {
+			scanner.Close()
+		}
+	}
+	p.shard.silence(&d)
+}
+
+// settle applies what is committed and waiting for the end of the turn, so that a read that starts now sees it.
+func (p *partition) settle() {
+	if len(p.committed) > 0 {
+		p.applyCommitted()
+	}
+}
+
+// run gives a read its first slice on the loop and sends it to the lane when that was not enough.
+func (p *partition) run(d dest, req *proto.Request, read rrdb.Read) {
+	job := rangeJob{partition: p, call: call{dest: d, to: req.ReplyTo()}, read: read, limit: p.env.Limits.IterationTime}
+	job.state, job.err = read.Run(engine.TierCache, loopBudget)
+	if job.state == rrdb.Done || job.state == rrdb.Failed {
+		job.finish(p.shard)
+		return
+	}
+	p.shard.stats.ColdReads++
+	job.started = time.Now()
+	cold := job
+	p.shard.submitRead(p, &cold)
+}
+
+// run gives the read one slice in the lane.
+func (j *rangeJob) run() (finished bool) {
+	if j.limit > 0 && time.Since(j.started) > j.limit {
+		j.read.TimeUp()
+	}
+	j.state, j.err = j.read.Run(engine.TierAll, laneBudget)
+	return j.state == rrdb.Done || j.state == rrdb.Failed
+}
+
+// finish answers on the loop. The replica may have stopped serving while the lane read.
+func (j *rangeJob) finish(sh *Shard) {
+	p := j.partition
+	if !p.serving() {
+		j.read.Close()
+		sh.fail(&j.call, proto.ErrInvalidState)
+		return
+	}
+	scanner, _ := j.read.(*rrdb.Scanner)
+	keep := scanner != nil && j.state == rrdb.Done && scanner.Unfinished()
+	if keep {
+		scanner.SetHandle(p.scanners.put(scanner, sh.loop.Now()+int64(sh.opts.Limits.ScannerExpiry), sh.opts.Limits.MaxScanners))
+	}
+	buf, mark := sh.beginReply(&j.call)
+	sh.endReply(&j.call, j.read.AppendReply(buf), mark)
+	sh.stats.Ranges++
+	if !keep {
+		j.read.Close()
+	}
+	if j.state == rrdb.Failed {
+		p.storeFailed(j.err)
+	}
+}
+
+func (j *rangeJob) refuse(sh *Shard, code proto.ErrCode) {
+	j.read.Close()
+	sh.fail(&j.call, code)
+}

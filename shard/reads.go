@@ -1,0 +1,130 @@
+package shard
+
+import (
+	"pegasus/engine"
+	"pegasus/netcore/proto"
+	"pegasus/shard/rrdb"
+)
+
+// getCall is a get or ttl that waits for the store call of this turn. Its key is in partition.gets at the same index.
+type getCall struct {
+	call call
+	ttl  bool
+}
+
+// get takes a GET or TTL that was admitted. All of a turn's for one partition are looked up in one store call.
+func (p *partition) get(d dest, req *proto.Request) {
+	key, err := proto.DecodeBlobArg(req.Args)
+	if err != nil {
+		p.shard.fail(&call{dest: d, to: req.ReplyTo()}, proto.ErrInvalidData)
+		return
+	}
+	if !rrdb.ValidKey(key) {
+		c := call{dest: d, to: req.ReplyTo()}
+		buf, mark := p.shard.beginReply(&c)
+		p.shard.endReply(&c, rrdb.AppendInvalidKeyReply(buf, p.freshEnv(), req.Code), mark)
+		return
+	}
+	p.gets.Add(key)
+	p.getCalls = append(p.getCalls, getCall{call: call{dest: d, to: req.ReplyTo()}, ttl: req.Code == proto.CodeTTL})
+	p.note(workRead)
+}
+
+// runGets answers the gets of this turn from memory and hands the rest to the read lane.
+func (p *partition) runGets() {
+	if len(p.getCalls) == 0 {
+		return
+	}
+	serving := p.serving()
+	if serving {
+		p.store.MultiGet(&p.gets, engine.TierCache)
+	}
+	env := p.freshEnv()
+	var cold *getJob
+	for i := range p.getCalls {
+		g := &p.getCalls[i]
+		switch {
+		case !serving:
+			p.shard.fail(&g.call, proto.ErrInvalidState)
+		case p.gets.Outcome(i) == engine.WouldBlock:
+			if cold == nil {
+				cold = p.newGetJob()
+			}
+			cold.gets.Add(p.gets.Key(i))
+			cold.calls = append(cold.calls, *g)
+		default:
+			p.answerGet(g, env, p.gets.Outcome(i), p.gets.Value(i), p.gets.Err(i))
+		}
+	}
+	p.shard.stats.Gets += uint64(len(p.getCalls))
+	clear(p.getCalls)
+	p.getCalls = p.getCalls[:0]
+	p.gets.Reset()
+	if cold != nil {
+		p.shard.submitRead(p, cold)
+	}
+}
+
+func (p *partition) answerGet(g *getCall, env *rrdb.Env, outcome engine.Outcome, value []byte, err error) {
+	if outcome == engine.Failed {
+		p.shard.fail(&g.call, proto.ErrLocalAppFailure)
+		p.storeFailed(err)
+		return
+	}
+	buf, mark := p.shard.beginReply(&g.call)
+	if g.ttl {
+		buf = rrdb.AppendTTLReply(buf, env, outcome, value)
+	} else {
+		buf = rrdb.AppendGetReply(buf, env, outcome, value)
+	}
+	p.shard.endReply(&g.call, buf, mark)
+}
+
+// getJob is a set of gets that must touch storage.
+type getJob struct {
+	partition *partition
+	store     engine.Store
+	gets      engine.GetBatch
+	calls     []getCall
+}
+
+func (p *partition) newGetJob() *getJob {
+	free := p.shard.getJobs
+	if n := len(free); n > 0 {
+		j := free[n-1]
+		p.shard.getJobs = free[:n-1]
+		j.partition, j.store = p, p.store
+		return j
+	}
+	return &getJob{partition: p, store: p.store}
+}
+
+func (j *getJob) run() bool {
+	j.store.MultiGet(&j.gets, engine.TierAll)
+	return true
+}
+
+// finish answers on the loop. The replica may have stopped serving while storage was read.
+func (j *getJob) finish(sh *Shard) {
+	p := j.partition
+	serving := p.serving()
+	env := p.freshEnv()
+	for i := range j.calls {
+		if !serving {
+			sh.fail(&j.calls[i].call, proto.ErrInvalidState)
+			continue
+		}
+		p.answerGet(&j.calls[i], env, j.gets.Outcome(i), j.gets.Value(i), j.gets.Err(i))
+	}
+	clear(j.calls)
+	j.calls = j.calls[:0]
+	j.gets.Reset()
+	j.partition, j.store = nil, nil
+	sh.getJobs = append(sh.getJobs, j)
+}
+
+func (j *getJob) refuse(sh *Shard, code proto.ErrCode) {
+	for i := range j.calls {
+		sh.fail(&j.calls[i].call, code)
+	}
+}

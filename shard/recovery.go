@@ -1,0 +1,211 @@
+package shard
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"go.uber.org/zap"
+
+	"pegasus/consensus"
+	"pegasus/consensus/mutlog"
+	"pegasus/engine/rocks"
+	"pegasus/netcore/disk"
+	"pegasus/netcore/proto"
+)
+
+// Recovery brings a node back to what it had acknowledged: every store opens at the decree that its last flush made durable,
+// and the shard logs bring it from there to the end of the log. Replay is by partition, from all logs found, so the number of
+// shards may have changed since. A store that does not open, or a log range that is damaged, fails its one replica.
+
+// openConcurrency is how many stores open or flush at once: RocksDB mostly waits for the disk while it does.
+const openConcurrency = 8
+
+// recovering is one replica on its way back.
+type recovering struct {
+	dir     replicaDir
+	record  replicaRecord
+	store   *rocks.Store
+	flushed proto.Decree
+	newest  int64                // timestamp of the newest record in the logs, microseconds
+	tail    []consensus.Mutation // from the logs, behind flushed
+	err     error
+}
+
+func (n *Node) recover() error {
+	found, err := n.disks.scan()
+	if err != nil {
+		return err
+	}
+	replicas := make(map[proto.GPID]*recovering, len(found))
+	for g, dir := range found {
+		replicas[g] = &recovering{dir: dir}
+	}
+	n.openStores(replicas)
+	if err := n.replayLogs(replicas); err != nil {
+		return err
+	}
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, openConcurrency)
+	for g, r := range replicas {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			r.applyKnownCommitted(g)
+		})
+	}
+	wg.Wait()
+	for g, r := range replicas {
+		n.owner(g).install(g, r)
+	}
+	return nil
+}
+
+func (n *Node) openStores(replicas map[proto.GPID]*recovering) {
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, openConcurrency)
+	for g, r := range replicas {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			if r.record, r.err = readRecord(r.dir); r.err != nil {
+				return
+			}
+			if r.record.AppID != g.App || r.record.Partition != g.Part {
+				r.err = fmt.Errorf("%s says that it is replica %d.%d", r.dir.path, r.record.AppID, r.record.Partition)
+				return
+			}
+			settings := parseSettings(r.record.Envs)
+			o := n.opts.Store
+			o.Shared, o.MustExist = n.shared, true
+			o.Table = settings.tableOptions(g, r.record.PartitionCount)
+			if r.store, r.err = rocks.Open(r.dir.store(), o); r.err == nil {
+				r.flushed = r.store.FlushedDecree()
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// replayLogs opens the log of every shard and reads those of shards that this run does not have.
+func (n *Node) replayLogs(replicas map[proto.GPID]*recovering) error {
+	options := n.opts.Log
+	options.Flushed = func(g proto.GPID) proto.Decree {
+		if r := replicas[g]; r != nil {
+			return r.flushed
+		}
+		return 0
+	}
+	take := func(rec mutlog.Record) error {
+		if r := replicas[rec.GPID]; r != nil && r.err == nil {
+			r.newest = max(r.newest, rec.Timestamp)
+			r.tail = append(r.tail, consensus.Mutation{
+				Ballot: rec.Ballot, Decree: rec.Decree, Committed: rec.Committed, Timestamp: rec.Timestamp,
+				Batch: slices.Clone(rec.Payload),
+			})
+		}
+		return nil
+	}
+	dirs := make([]string, len(n.shards))
+	for i := range dirs {
+		dirs[i] = n.logDir(i)
+		if err := os.MkdirAll(dirs[i], 0o755); err != nil {
+			return err
+		}
+	}
+	return n.openLogs(options, take, replicas)
+}
+
+// settleTail brings the records of a replica, which may come from several logs, into decree order and keeps what follows on
+// the store without a gap. Of two records with one decree the one with the higher ballot counts.
+func (r *recovering) settleTail() {
+	slices.SortStableFunc(r.tail, func(a, b consensus.Mutation) int {
+		if a.Decree != b.Decree {
+			return int(a.Decree - b.Decree)
+		}
+		return int(b.Ballot - a.Ballot)
+	})
+	kept := r.tail[:0]
+	next := r.flushed + 1
+	for _, m := range r.tail {
+		if m.Decree == next {
+			kept = append(kept, m)
+			next++
+		}
+	}
+	r.tail = kept
+}
+
+// applyKnownCommitted applies the part of the tail that later records say was committed. The rest is for consensus to decide.
+func (r *recovering) applyKnownCommitted(g proto.GPID) {
+	if r.err != nil {
+		return
+	}
+	r.settleTail()
+	committed := r.flushed
+	for i := range r.tail {
+		committed = max(committed, r.tail[i].Committed)
+	}
+	n := 0
+	for n < len(r.tail) && r.tail[n].Decree <= committed {
+		n++
+	}
+	for start := 0; start < n; {
+		end := min(start+applyChunk, n)
+		var batches [][]byte
+		for _, m := range r.tail[start:end] {
+			if len(m.Batch) > 0 {
+				batches = append(batches, m.Batch)
+			}
+		}
+		if err := r.store.Apply(r.tail[end-1].Decree, batches...); err != nil {
+			r.err = fmt.Errorf("replay of %v up to decree %d: %w", g, r.tail[end-1].Decree, err)
+			return
+		}
+		start = end
+	}
+	r.tail = r.tail[n:]
+}
+
+// applyChunk is how many replayed mutations go into one store write.
+const applyChunk = 64
+
+// install makes the partition on its shard. The loops do not run yet.
+func (sh *Shard) install(g proto.GPID, r *recovering) {
+	p := newPartition(sh, g, r.dir)
+	sh.partitions[g] = p
+	if r.err != nil {
+		sh.logger.Error("replica not opened", zap.Stringer("gpid", g), zap.String("dir", r.dir.path), zap.Error(r.err))
+		p.state, p.failure = replicaFailed, r.err.Error()
+		if r.store != nil {
+			p.store = r.store
+		}
+		return
+	}
+	app := r.record.app()
+	p.configureTable(&app)
+	p.ballot, p.flushed = r.record.Ballot, r.flushed
+	p.open(r.store, consensus.Restored{
+		Ballot: p.ballot, Durable: r.flushed, Committed: r.store.AppliedDecree(), Log: r.tail,
+	})
+	p.lastTimestamp = r.newest
+}
+
+// retiredLogs are the logs of shards beyond those of this run, left by a run with more shards.
+func (n *Node) retiredLogs() ([]string, error) {
+	base := filepath.Dir(n.logDir(0))
+	names, err := disk.OS().List(base)
+	if err != nil {
+		return nil, err
+	}
+	var dirs []string
+	for _, name := range names {
+		dir := filepath.Join(base, name)
+		if !slices.ContainsFunc(n.shards, func(sh *Shard) bool { return n.logDir(int(sh.id)) == dir }) {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs, nil
+}

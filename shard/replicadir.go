@@ -1,0 +1,231 @@
+package shard
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+
+	"pegasus/netcore/disk"
+	"pegasus/netcore/proto"
+)
+
+// A replica lives in <data dir>/reps/<app>.<partition>.pegasus: replica.json says what it is, rdb/ is its store. The shape
+// of the name is Apache Pegasus' (spec replication 8), so that its operators find their way.
+const (
+	replicasDir   = "reps"
+	replicaSuffix = ".pegasus"
+	replicaFile   = "replica.json"
+	storeDir      = "rdb"
+	identityFile  = "node.json"
+	formatVersion = 1 // of replica.json and node.json; a reader accepts this version and older ones
+)
+
+// replicaDir is where a replica's files are.
+type replicaDir struct {
+	path string
+	tag  string // of the data directory, as meta and operators see it
+}
+
+func (d replicaDir) store() string { return filepath.Join(d.path, storeDir) }
+
+// replicaRecord is the content of replica.json. Ballot is written before the replica acts on a configuration.
+type replicaRecord struct {
+	Format         int               `json:"format"`
+	AppID          int32             `json:"app_id"`
+	Partition      int32             `json:"partition"`
+	Ballot         proto.Ballot      `json:"ballot"`
+	AppName        string            `json:"app_name"`
+	AppType        string            `json:"app_type"`
+	PartitionCount int32             `json:"partition_count"`
+	MaxReplicas    int32             `json:"max_replica_count"`
+	Envs           map[string]string `json:"envs,omitempty"`
+}
+
+func (p *partition) record(ballot proto.Ballot) replicaRecord {
+	return replicaRecord{
+		Format: formatVersion, AppID: p.gpid.App, Partition: p.gpid.Part, Ballot: ballot,
+		AppName: p.app.AppName, AppType: p.app.AppType, PartitionCount: p.app.PartitionCount,
+		MaxReplicas: p.app.MaxReplicaCount, Envs: p.app.Envs,
+	}
+}
+
+// app is what the record remembers of the table; meta's word replaces it once the node is connected.
+func (r *replicaRecord) app() proto.AppInfo {
+	return proto.AppInfo{
+		Status: proto.AppAvailable, AppID: r.AppID, AppName: r.AppName, AppType: r.AppType,
+		PartitionCount: r.PartitionCount, MaxReplicaCount: r.MaxReplicas, Envs: r.Envs, IsStateful: true,
+	}
+}
+
+func writeRecord(d replicaDir, r replicaRecord) error {
+	b, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	return disk.WriteFile(disk.OS(), filepath.Join(d.path, replicaFile), append(b, '\n'))
+}
+
+func readRecord(d replicaDir) (r replicaRecord, err error) {
+	name := filepath.Join(d.path, replicaFile)
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return r, err
+	}
+	if err := json.Unmarshal(b, &r); err != nil {
+		return r, fmt.Errorf("%s: %w", name, err)
+	}
+	if r.Format < 1 || r.Format > formatVersion {
+		return r, fmt.Errorf("%s: format %d, this version reads up to %d", name, r.Format, formatVersion)
+	}
+	return r, nil
+}
+
+// parseReplicaName reads "<app>.<partition>.pegasus".
+func parseReplicaName(name string) (proto.GPID, bool) {
+	base, ok := strings.CutSuffix(name, replicaSuffix)
+	if !ok {
+		return proto.GPID{}, false
+	}
+	app, part, ok := strings.Cut(base, ".")
+	if !ok {
+		return proto.GPID{}, false
+	}
+	a, err1 := strconv.ParseInt(app, 10, 32)
+	i, err2 := strconv.ParseInt(part, 10, 32)
+	if err1 != nil || err2 != nil || a < 1 || i < 0 {
+		return proto.GPID{}, false
+	}
+	return proto.GPID{App: int32(a), Part: int32(i)}, true
+}
+
+// disks are the data directories of a node and what lies on each. Shards ask it when a replica is created or deleted, never
+// on the data path.
+type disks struct {
+	mu    sync.Mutex
+	roots []diskRoot
+}
+
+type diskRoot struct {
+	path     string
+	tag      string
+	replicas map[proto.GPID]struct{}
+}
+
+func newDisks(roots []string) *disks {
+	d := &disks{}
+	for i, r := range roots {
+		d.roots = append(d.roots, diskRoot{path: r, tag: "disk" + strconv.Itoa(i+1), replicas: map[proto.GPID]struct{}{}})
+	}
+	return d
+}
+
+// scan finds the replicas on all data directories. Names that are not replicas are left alone.
+func (d *disks) scan() (map[proto.GPID]replicaDir, error) {
+	found := map[proto.GPID]replicaDir{}
+	for i := range d.roots {
+		root := &d.roots[i]
+		dir := filepath.Join(root.path, replicasDir)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, err
+		}
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			g, ok := parseReplicaName(e.Name())
+			if !ok || !e.IsDir() {
+				continue
+			}
+			at := replicaDir{path: filepath.Join(dir, e.Name()), tag: root.tag}
+			if other, twice := found[g]; twice {
+				return nil, fmt.Errorf("replica %v lies in %s and in %s: move one away", g, other.path, at.path)
+			}
+			found[g] = at
+			root.replicas[g] = struct{}{}
+		}
+	}
+	return found, nil
+}
+
+// place chooses where a new replica goes: where an earlier attempt already put it, else the directory with the fewest
+// replicas of its table, then the fewest in all.
+func (d *disks) place(g proto.GPID) replicaDir {
+	if at, ok := d.find(g); ok {
+		return at
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	best, bestApp := -1, 0
+	for i := range d.roots {
+		app := 0
+		for r := range d.roots[i].replicas {
+			if r.App == g.App {
+				app++
+			}
+		}
+		if best < 0 || app < bestApp || (app == bestApp && len(d.roots[i].replicas) < len(d.roots[best].replicas)) {
+			best, bestApp = i, app
+		}
+	}
+	root := &d.roots[best]
+	root.replicas[g] = struct{}{}
+	return root.dir(g)
+}
+
+// find tells where the files of a replica are.
+func (d *disks) find(g proto.GPID) (replicaDir, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range d.roots {
+		if _, ok := d.roots[i].replicas[g]; ok {
+			return d.roots[i].dir(g), true
+		}
+	}
+	return replicaDir{}, false
+}
+
+func (r *diskRoot) dir(g proto.GPID) replicaDir {
+	return replicaDir{path: filepath.Join(r.path, replicasDir, g.String()+replicaSuffix), tag: r.tag}
+}
+
+// identity is the content of node.json: who this node is, whatever its address.
+type identity struct {
+	Format int    `json:"format"`
+	Node   string `json:"node_id"`
+}
+
+// loadIdentity reads the node's id from the first data directory, or draws one with fresh and keeps it.
+func loadIdentity(dir string, fresh func() proto.NodeID) (proto.NodeID, error) {
+	name := filepath.Join(dir, identityFile)
+	b, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		id := fresh()
+		b, err := json.Marshal(identity{Format: formatVersion, Node: id.String()})
+		if err != nil {
+			return proto.NodeID{}, err
+		}
+		return id, disk.WriteFile(disk.OS(), name, append(b, '\n'))
+	}
+	if err != nil {
+		return proto.NodeID{}, err
+	}
+	var who identity
+	if err := json.Unmarshal(b, &who); err != nil {
+		return proto.NodeID{}, fmt.Errorf("%s: %w", name, err)
+	}
+	if who.Format < 1 || who.Format > formatVersion {
+		return proto.NodeID{}, fmt.Errorf("%s: format %d, this version reads up to %d", name, who.Format, formatVersion)
+	}
+	id, err := proto.ParseNodeID(who.Node)
+	if err != nil {
+		return proto.NodeID{}, fmt.Errorf("%s: %w", name, err)
+	}
+	return id, nil
+}

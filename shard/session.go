@@ -1,0 +1,125 @@
+package shard
+
+import (
+	"errors"
+
+	"pegasus/netcore/httpfront"
+	"pegasus/netcore/loop"
+	"pegasus/netcore/proto"
+)
+
+// sessionState is what a shard keeps per connection.
+type sessionState struct {
+	dialect  proto.Dialect
+	inFlight int // requests whose reply has not been written yet
+	http     httpfront.Parser
+}
+
+var (
+	errUnknownProtocol = errors.New("first bytes match no protocol of this port")
+	errPeerNotServed   = errors.New("peer frames are not served on this port")
+)
+
+// Opened makes the state of a new session.
+func (sh *Shard) Opened(s *loop.Session) error {
+	s.State = &sessionState{}
+	return nil
+}
+
+// Data cuts what has arrived into frames and serves each. It is called with everything that is buffered and says how much
+// it took and how many bytes it needs before it can take more. An error closes this session and nothing else.
+func (sh *Shard) Data(s *loop.Session, in []byte) (consumed, need int, err error) {
+	st := s.State.(*sessionState)
+	if st.dialect == proto.DialectUnknown {
+		switch d := proto.Sniff(in); d {
+		case proto.DialectNeedMore:
+			return 0, len(in) + 1, nil
+		case proto.DialectUnknown:
+			return 0, 0, errUnknownProtocol
+		case proto.DialectPeer:
+			return 0, 0, errPeerNotServed
+		default:
+			st.dialect = d
+		}
+	}
+	if st.dialect == proto.DialectHTTP {
+		return sh.serveHTTP(s, st, in)
+	}
+	native := st.dialect == proto.DialectRDSN
+	var req proto.Request
+	for consumed < len(in) && !s.Congested() {
+		var n int
+		frame := in[consumed:]
+		if native {
+			n, need, err = proto.ParseRDSN(frame, sh.opts.Limits.MaxFrame, &req)
+		} else {
+			n, need, err = proto.ParseTHFT(frame, sh.opts.Limits.MaxFrame, &req)
+		}
+		if err != nil {
+			return consumed, 0, err
+		}
+		if n == 0 {
+			return consumed, need, nil
+		}
+		consumed += n
+		sh.dispatch(s, st, &req, frame[:n:n], native)
+	}
+	return consumed, 0, nil
+}
+
+// dispatch sends a request to the shard that owns its partition, or serves it here when it is for no partition.
+func (sh *Shard) dispatch(s *loop.Session, st *sessionState, req *proto.Request, frame []byte, native bool) {
+	if req.Ignore {
+		return
+	}
+	st.inFlight++
+	d := dest{ref: s.Ref(), shard: sh.id}
+	switch {
+	case req.Reject != proto.ErrOK:
+		s.SetOut(proto.AppendErrorReply(s.Out(), req, req.Reject, sh.node.address))
+		st.inFlight--
+	case req.Code == proto.CodeUnknown:
+		s.SetOut(proto.AppendErrorReply(s.Out(), req, proto.ErrHandlerNotFound, sh.node.address))
+		st.inFlight--
+	case req.GPID.App <= 0:
+		sh.serveByName(d, req)
+	case st.inFlight > sh.opts.Limits.MaxInFlight:
+		sh.fail(&call{dest: d, to: req.ReplyTo()}, proto.ErrBusy)
+	default:
+		if owner := proto.Placement(req.GPID, len(sh.node.shards)); owner != sh.id {
+			sh.forward(owner, d.ref, native, frame)
+		} else {
+			sh.serve(d, req)
+		}
+	}
+}
+
+// Closed is told when a session ended. Its requests go on; their replies find no session.
+func (sh *Shard) Closed(*loop.Session, error) {}
+
+func (sh *Shard) serveHTTP(s *loop.Session, st *sessionState, in []byte) (consumed, need int, err error) {
+	for consumed < len(in) && !s.Congested() {
+		req, n, more, err := st.http.Next(in[consumed:])
+		consumed += n
+		if err != nil {
+			if refusal, ok := httpfront.Refusal(err); ok {
+				s.SetOut(refusal.Append(s.Out()))
+			}
+			return consumed, 0, err
+		}
+		if req == nil {
+			if st.http.WantsContinue() {
+				s.SetOut(httpfront.AppendContinue(s.Out()))
+			}
+			return consumed, more, nil
+		}
+		reply := sh.node.http(req)
+		reply.Close = req.Close
+		s.SetOut(reply.Append(s.Out()))
+		if req.Close {
+			s.Close(nil)
+			return consumed, 0, nil
+		}
+	}
+	return consumed, 0, nil
+}

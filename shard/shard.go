@@ -1,0 +1,126 @@
+package shard
+
+import (
+	"fmt"
+
+	"go.uber.org/zap"
+
+	"pegasus/consensus/mutlog"
+	"pegasus/engine"
+	"pegasus/netcore/lane"
+	"pegasus/netcore/loop"
+	"pegasus/netcore/proto"
+)
+
+// Shard is one event loop of a node and the sole owner of the partitions that Placement gives it. All its methods run on
+// that loop. It is the loop's handler: Opened, Data, Closed (session.go), Message and Turn.
+type Shard struct {
+	id     proto.ShardID
+	node   *Node
+	opts   *Options
+	logger *zap.Logger
+	loop   *loop.Loop[message]
+
+	partitions map[proto.GPID]*partition
+	touched    []*partition // that have work to do at the end of this turn
+
+	log      *mutlog.Log
+	logLane  *lane.Lane // one worker: the log has one write in flight
+	logJob   logJob
+	readLane *lane.Lane
+
+	forwards []*forwardBatch // of this turn, by owner
+	replies  []*replyBatch   // of this turn, by the shard that has the session
+	sink     []byte          // takes replies to sessions that are gone
+
+	// Scratch and free lists, so that the steady state allocates nothing.
+	mutations    []*mutationOps
+	getJobs      []*getJob
+	atomicGets   engine.GetBatch
+	atomicIndex  []int
+	keyScratch   []byte
+	batchScratch [][]byte
+
+	lastToken uint64
+	stats     Stats
+
+	surveying, relieving bool          // a background job of that kind is under way
+	draining, stopped    bool          // see Node.Stop
+	drained              chan struct{} // closed when a drain has come to its end
+}
+
+// Stats count what a shard did since it started. They are plain fields of the loop; Node.Stats copies them.
+type Stats struct {
+	Gets, Ranges, Writes uint64 // requests answered
+	Mutations            uint64 // proposed
+	Forwarded            uint64 // frames that arrived on the wrong loop
+	ColdReads            uint64 // reads that had to touch storage
+}
+
+// Message delivers one message from the mailbox.
+func (sh *Shard) Message(m *message) { (*m).deliver(sh) }
+
+// Turn works off what the turn has brought, in the order that lets one thing feed the next: commits change the stores and
+// free the pipeline, writes become mutations, mutations go to the log, gets see every commit, replies and forwards leave.
+func (sh *Shard) Turn() {
+	for i := 0; i < len(sh.touched); i++ {
+		sh.touched[i].turn()
+	}
+	clear(sh.touched)
+	sh.touched = sh.touched[:0]
+	sh.startLogWrite()
+	sh.sendBatches()
+	if sh.draining {
+		sh.checkDrained()
+	}
+}
+
+func (p *partition) turn() {
+	p.applyCommitted()
+	p.drainQueue()
+	p.propose()
+	p.runGets()
+	p.pending = 0
+}
+
+func (sh *Shard) newMutation() *mutationOps {
+	if n := len(sh.mutations); n > 0 {
+		m := sh.mutations[n-1]
+		sh.mutations = sh.mutations[:n-1]
+		return m
+	}
+	return &mutationOps{}
+}
+
+// maxFreeMutations and maxFreeMutationBytes bound the free list, so that a burst does not keep its memory.
+const (
+	maxFreeMutations     = 1024
+	maxFreeMutationBytes = 256 << 10
+)
+
+func (sh *Shard) freeMutation(m *mutationOps) {
+	if len(sh.mutations) >= maxFreeMutations || m.builder.Len() > maxFreeMutationBytes {
+		return
+	}
+	m.builder.Reset()
+	clear(m.ops)
+	m.ops = m.ops[:0]
+	sh.mutations = append(sh.mutations, m)
+}
+
+func (sh *Shard) nextToken() uint64 {
+	sh.lastToken++
+	return sh.lastToken
+}
+
+// background runs job in the node's background lane; the message that it returns is delivered on this loop.
+func (sh *Shard) background(job func() message) {
+	sh.node.background.Submit(func() { sh.deliverLater(job()) })
+}
+
+// deliverLater posts a completion that must not get lost. It fails only when the loop has stopped, and then nobody waits.
+func (sh *Shard) deliverLater(m message) {
+	if err := sh.loop.PostMust(m); err != nil {
+		sh.logger.Debug("message to a stopped shard", zap.String("type", fmt.Sprintf("%T", m)))
+	}
+}

@@ -1,0 +1,121 @@
+package shard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"go.uber.org/zap"
+
+	"pegasus/netcore/proto"
+)
+
+// Stop ends the node in the order that loses nothing and waits for nothing in vain: refuse new requests, let what is in flight
+// be answered, close the sessions, then flush and close the stores and the logs. What ctx cuts short is told in the error; the
+// data is safe all the same, the next start replays the log. The Node is unusable afterwards.
+func (n *Node) Stop(ctx context.Context) error {
+	var errs []error
+	n.shards[0].deliverLater(&stopLink{})
+	for _, sh := range n.shards {
+		sh.deliverLater(&drain{})
+	}
+	for _, sh := range n.shards {
+		select {
+		case <-sh.drained:
+		case <-ctx.Done():
+			errs = append(errs, fmt.Errorf("shard %d: requests still in flight: %w", sh.id, ctx.Err()))
+		}
+	}
+	for _, sh := range n.shards {
+		errs = append(errs, sh.loop.Stop(ctx))
+	}
+	errs = append(errs, n.release())
+	n.logger.Info("replica server stopped")
+	return errors.Join(errs...)
+}
+
+type stopLink struct{}
+
+func (*stopLink) deliver(sh *Shard) { sh.node.link.stop() }
+
+// drain makes a shard refuse what is new; its turn tells when nothing is in flight any more.
+type drain struct{}
+
+func (*drain) deliver(sh *Shard) {
+	sh.draining = true
+	for _, p := range sh.partitions {
+		p.scanners.closeAll()
+		p.failQueue(proto.ErrInvalidState)
+	}
+}
+
+// checkDrained ends a drain once no partition has anything in flight. It is called at the end of a turn.
+func (sh *Shard) checkDrained() {
+	for _, p := range sh.partitions {
+		if p.refs > 0 || len(p.inFlight) > 0 || p.current != nil || len(p.queue) > 0 {
+			return
+		}
+	}
+	sh.draining, sh.stopped = false, true
+	close(sh.drained)
+}
+
+// release frees everything that start acquired, as far as it came. No loop runs any more, so it may touch what they owned.
+func (n *Node) release() error {
+	var errs []error
+	for _, sh := range n.shards {
+		sh.readLane.Close()
+		sh.logLane.Close()
+	}
+	if n.background != nil {
+		n.background.Close()
+		n.dialer.Close()
+	}
+	for _, sh := range n.shards {
+		errs = append(errs, sh.closeStores())
+		if sh.log != nil {
+			errs = append(errs, sh.log.Close())
+		}
+	}
+	if n.shared != nil {
+		n.shared.Close()
+	}
+	for _, lock := range n.locks {
+		errs = append(errs, lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// closeStores flushes, so that the next start has nothing to replay, and closes.
+func (sh *Shard) closeStores() error {
+	var wg sync.WaitGroup
+	errs := make(chan error, len(sh.partitions))
+	slots := make(chan struct{}, openConcurrency)
+	for _, p := range sh.partitions {
+		if p.store == nil {
+			continue
+		}
+		p.scanners.closeAll()
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			var err error
+			if p.state == replicaOpen {
+				if _, err = p.store.Flush(); err != nil {
+					sh.logger.Warn("flush at stop failed; the log will be replayed", zap.Stringer("gpid", p.gpid), zap.Error(err))
+				}
+			}
+			if err := p.store.Close(); err != nil {
+				errs <- fmt.Errorf("close %v: %w", p.gpid, err)
+			}
+		})
+	}
+	wg.Wait()
+	close(errs)
+	var all []error
+	for err := range errs {
+		all = append(all, err)
+	}
+	return errors.Join(all...)
+}
