@@ -23,7 +23,8 @@ const (
 	OpRead
 	// OpWrite is File.WriteAt and File.WriteVAt.
 	OpWrite
-	// OpSync is File.Datasync and File.Sync.
+	// OpSync is File.Datasync and File.Sync. A failed one leaves the file as Linux does: each unsynced sector reached the
+	// disk or not, and all count as clean, so that a later successful sync does not write them.
 	OpSync
 	OpPreallocate
 	OpTruncate
@@ -45,9 +46,6 @@ type Fault struct {
 	// Keep is, for OpWrite, how many bytes are written all the same: a short write.
 	Keep int
 }
-
-// A failed OpSync leaves the file as Linux does: each unsynced sector reached the disk or not, and all count as clean, so
-// that a later successful sync does not write them.
 
 type armedFault struct {
 	Fault

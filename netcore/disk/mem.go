@@ -86,8 +86,9 @@ func (m *Mem) PowerLoss(rng *rand.Rand) {
 }
 
 func (c nameChange) apply(names map[string]*node) {
-	if c.from != "" && (c.to == "" || names[c.from] == c.node) {
-		delete(names, c.from)
+	if c.from != "" {
+		// By node, not by name: when an earlier rename was lost the file still has an older name.
+		maps.DeleteFunc(names, func(_ string, n *node) bool { return n == c.node })
 	}
 	if c.to != "" {
 		names[c.to] = c.node

@@ -1,0 +1,68 @@
+package mutlog
+
+import "pegasus/netcore/disk"
+
+// Write is one group commit: one write call and, in SyncGroup, one fdatasync. It belongs to the log lane between NextWrite and
+// Complete.
+type Write struct {
+	segment *segment
+	file    disk.File
+	off     int64
+	sync    bool
+	at      place  // of the first record
+	table   []byte // table record in front, empty unless this is the first write of the segment
+	batch   batch
+
+	// retired is the file of the segment before, to be closed, and in SyncOS synced before.
+	retired       disk.File
+	syncRetired   bool
+	retiredFailed bool
+
+	err error
+}
+
+// Do performs the write. It blocks and may run on any goroutine, once. The error is also what Complete returns.
+func (w *Write) Do() error {
+	w.err = w.do()
+	return w.err
+}
+
+func (w *Write) do() error {
+	w.retiredFailed = false
+	if w.retired != nil {
+		var err error
+		if w.syncRetired {
+			err = w.retired.Datasync()
+			w.retiredFailed = err != nil
+		}
+		// Its bytes are synced or given up, so an error of close has nothing left to lose.
+		_ = w.retired.Close()
+		if err != nil {
+			return err
+		}
+	}
+	// Checksums are computed here, on the lane, and not on the owner's loop.
+	at := w.at
+	off := uint32(w.off)
+	if len(w.table) > 0 {
+		stamp(w.table, at)
+		at.prevOffset = off
+		at.prevGPID.App, at.prevGPID.Part, at.prevDecree = 0, 0, 0
+		off += uint32(len(w.table))
+	}
+	for i := range w.batch.recs {
+		q := &w.batch.recs[i]
+		stamp(w.batch.buf[q.off:], at)
+		at.prevOffset, at.prevGPID, at.prevDecree = off+uint32(q.off), q.part.gpid, q.decree
+	}
+	var err error
+	if len(w.table) > 0 {
+		_, err = w.file.WriteVAt([][]byte{w.table, w.batch.buf}, w.off)
+	} else {
+		_, err = w.file.WriteAt(w.batch.buf, w.off)
+	}
+	if err != nil || !w.sync {
+		return err
+	}
+	return w.file.Datasync()
+}
