@@ -1,0 +1,108 @@
+// The C face of the shim: what the hot path and the settings need of RocksDB and grocksdb does not offer.
+//
+// Rules: no call throws or keeps a pointer to memory of the caller beyond its return; none calls back into Go; failures
+// fill in a pg_status, which the caller has zeroed.
+#ifndef PEGASUS_ENGINE_ROCKS_SHIM_H
+#define PEGASUS_ENGINE_ROCKS_SHIM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct pg_shared pg_shared; // write buffer manager
+typedef struct pg_state pg_state;   // settings and observations that the store's background work shares with its owner
+typedef struct pg_store pg_store;
+typedef struct pg_iter pg_iter;
+
+// A RocksDB status: code and subcode of rocksdb::Status, message cut to fit.
+typedef struct {
+	int32_t code;
+	int32_t subcode;
+	char msg[248];
+} pg_status;
+
+// The layout of engine.GetResult.
+typedef struct {
+	uint32_t off;
+	uint32_t len;
+	uint8_t outcome;
+	uint8_t pad[3];
+} pg_result;
+
+// Outcomes as in package engine; PG_TOO_SMALL is never seen outside this package.
+enum { PG_NOT_FOUND = 0, PG_FOUND = 1, PG_WOULD_BLOCK = 2, PG_FAILED = 3, PG_TOO_SMALL = 255 };
+
+// Read tiers, as in package engine.
+enum { PG_TIER_CACHE = 0, PG_TIER_ALL = 1 };
+
+// 1 when the shim itself was compiled with assertions.
+int pg_shim_assertions(void);
+// Number of shim objects that were created and not freed, for leak tests.
+int64_t pg_live_objects(void);
+
+pg_shared *pg_shared_new(uint64_t write_buffer_bytes, pg_status *st);
+uint64_t pg_shared_memtable_bytes(const pg_shared *s);
+void pg_shared_free(pg_shared *s);
+
+pg_state *pg_state_new(uint32_t data_version, pg_status *st);
+void pg_state_free(pg_state *s);
+void pg_state_set_table(pg_state *s, uint32_t default_ttl, int32_t partition_version, int32_t partition_index);
+void pg_state_set_data_version(pg_state *s, uint32_t data_version);
+// 0 = writes run freely, 1 = they are delayed or stopped.
+uint32_t pg_state_stalled(const pg_state *s);
+int64_t pg_state_flushed(const pg_state *s);
+
+// Completes options made by grocksdb: opts is a rocksdb_options_t *.
+enum { PG_DATA_CF = 1, PG_PREFIX = 2, PG_QUIET = 4 };
+void pg_options_attach(void *opts, const pg_shared *shared, const pg_state *state, int flags);
+
+// db, data and meta are a rocksdb_t * and two rocksdb_column_family_handle_t *. The caller keeps owning them and frees
+// the pg_store first.
+pg_store *pg_store_new(void *db, void *data, void *meta, pg_state *state, pg_status *st);
+void pg_store_free(pg_store *s);
+
+// Looks up n keys: keys back to back, ends[i] the end of key i. Values are appended to vals behind used; a value that
+// does not fit is PG_TOO_SMALL with its length in len. With retry only keys in that state are looked up.
+// Returns the bytes of vals then in use.
+uint64_t pg_multiget(pg_store *s, const char *keys, const uint32_t *ends, int n, int tier, int retry, char *vals,
+                     uint64_t used, uint64_t cap, pg_result *results, pg_status *st);
+
+// Writes a write batch given in RocksDB's representation, without WAL.
+void pg_apply(pg_store *s, const char *rep, size_t len, pg_status *st);
+
+void pg_flush(pg_store *s, pg_status *st);
+void pg_compact(pg_store *s, pg_status *st);
+// Reads the flushed decree from storage and remembers it for pg_state_flushed.
+int64_t pg_persisted_decree(pg_store *s, pg_status *st);
+// Reads a meta record into buf; returns its length, which may be larger than cap, or -1 when there is none.
+int64_t pg_meta_get(pg_store *s, const char *key, size_t key_len, char *buf, size_t cap, pg_status *st);
+void pg_meta_put(pg_store *s, const char *key, size_t key_len, const char *value, size_t value_len, pg_status *st);
+// Changes one option of the data column family at run time.
+void pg_set_option(pg_store *s, const char *name, const char *value, pg_status *st);
+
+// Iterators. A length of 0 means no bound.
+enum { PG_REVERSE = 1, PG_CACHE_ONLY = 2, PG_NO_FILL = 4, PG_NO_PREFIX = 8 };
+pg_iter *pg_iter_new(pg_store *s, const char *lower, size_t lower_len, const char *upper, size_t upper_len, int flags,
+                     pg_status *st);
+void pg_iter_free(pg_iter *it);
+
+// PG_END: the range is exhausted. PG_MORE: a limit was reached before the end. PG_FULL: the next row needs `need` bytes and buf has
+// fewer left. PG_BLOCKED: the next row is not in memory.
+enum { PG_END = 0, PG_MORE = 1, PG_FULL = 2, PG_BLOCKED = 3, PG_ERROR = 4 };
+typedef struct {
+	uint64_t used; // bytes of buf in use, updated
+	uint64_t rows; // rows in buf, updated
+	uint64_t need; // set with PG_FULL
+} pg_slice;
+// Appends rows (u32 key length, u32 value length, key, value) to buf. A limit of 0 is none; max_bytes counts keys and
+// values, max_us is looked at every 16 rows. value_cut > 0 cuts values to that length.
+int pg_iter_next(pg_iter *it, char *buf, uint64_t cap, uint64_t max_rows, uint64_t max_bytes, int64_t max_us,
+                 uint32_t value_cut, pg_slice *slice, pg_status *st);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

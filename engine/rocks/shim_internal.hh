@@ -1,0 +1,104 @@
+// What the files of the shim share. See shim.h for the contract.
+#pragma once
+
+#include <rocksdb/compaction_filter.h>
+#include <rocksdb/db.h>
+#include <rocksdb/slice_transform.h>
+#include <rocksdb/write_batch.h>
+
+#include <atomic>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "shim.h"
+
+namespace pegasus {
+
+extern std::atomic<int64_t> live_objects;
+
+// Counts the objects that Go owns.
+struct Counted {
+    Counted() { live_objects.fetch_add(1, std::memory_order_relaxed); }
+    ~Counted() { live_objects.fetch_sub(1, std::memory_order_relaxed); }
+    Counted(const Counted &) = delete;
+    Counted &operator=(const Counted &) = delete;
+};
+
+void set_status(pg_status *out, const rocksdb::Status &s);
+void set_exception(pg_status *out, const char *what);
+
+// Runs f so that no exception (in practice std::bad_alloc) crosses into Go, which would end the process.
+template <typename F>
+auto guarded(pg_status *st, F f) -> decltype(f())
+{
+    try {
+        return f();
+    } catch (const std::exception &e) {
+        set_exception(st, e.what());
+    } catch (...) {
+        set_exception(st, "unknown exception");
+    }
+    return decltype(f())();
+}
+
+// Shared by the owner, the event listener and the compaction filter; the last one frees it.
+struct State {
+    // Settings of the compaction filter.
+    std::atomic<uint32_t> data_version{1};
+    std::atomic<uint32_t> default_ttl{0};
+    // Version (high half) and index of the partition in one word: a filter that took the one from before and the other
+    // from after a split would drop live records.
+    std::atomic<uint64_t> partition{uint64_t(-1) << 32};
+
+    // Observations. One bit of stalled per column family.
+    std::atomic<uint32_t> stalled{0};
+    std::atomic<int64_t> flushed{0};
+
+    // The column family of the decree while the store is open. Held during a callback, so that the store is not taken
+    // apart under it.
+    std::mutex mu;
+    rocksdb::DB *db = nullptr;
+    rocksdb::ColumnFamilyHandle *meta = nullptr;
+};
+
+inline bool expired(uint32_t expire, uint32_t now) { return expire > 0 && expire <= now; }
+
+std::shared_ptr<const rocksdb::SliceTransform> new_hash_key_transform();
+std::shared_ptr<rocksdb::CompactionFilterFactory> new_filter_factory(std::shared_ptr<State> state);
+
+// Length of the hash key's part of a raw key, or 0 when the bytes are no raw key.
+inline size_t hash_key_part(const rocksdb::Slice &key)
+{
+    if (key.size() < 2) {
+        return 0;
+    }
+    auto p = reinterpret_cast<const unsigned char *>(key.data());
+    size_t n = 2 + (size_t(p[0]) << 8 | p[1]);
+    return n <= key.size() ? n : 0;
+}
+
+// A write batch whose bytes are replaced for every use: keeps its memory from one apply to the next, which a batch made
+// from a string would not.
+class RawBatch : public rocksdb::WriteBatch
+{
+public:
+    RawBatch() : rocksdb::WriteBatch(std::string(12, '\0')) {}
+    void assign(const char *rep, size_t len) { rep_.assign(rep, len); }
+};
+
+} // namespace pegasus
+
+struct pg_state : pegasus::Counted {
+    std::shared_ptr<pegasus::State> s;
+};
+
+struct pg_store : pegasus::Counted {
+    rocksdb::DB *db;
+    rocksdb::ColumnFamilyHandle *data;
+    rocksdb::ColumnFamilyHandle *meta;
+    std::shared_ptr<pegasus::State> state;
+    pegasus::RawBatch batch;
+    bool prefix;
+};
