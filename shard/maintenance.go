@@ -121,10 +121,14 @@ func (r *relieved) deliver(sh *Shard) {
 
 // startChore lets the background lane make, recycle and remove log files. After an error it is tried again with the next tick.
 func (sh *Shard) startChore() {
+	if sh.draining || sh.stopped {
+		return
+	}
 	c := sh.log.NextChore()
 	if c == nil {
 		return
 	}
+	sh.choring = true
 	sh.background(func() message {
 		c.Do()
 		return &choreDone{chore: c}
@@ -134,6 +138,7 @@ func (sh *Shard) startChore() {
 type choreDone struct{ chore *mutlog.Chore }
 
 func (m *choreDone) deliver(sh *Shard) {
+	sh.choring = false
 	if err := sh.log.CompleteChore(m.chore); err != nil {
 		sh.logger.Error("shard log files", zap.Error(err))
 		return

@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"pegasus/consensus/mutlog"
 	"pegasus/engine/rocks"
 	"pegasus/netcore/disk"
 	"pegasus/netcore/lane"
@@ -40,7 +41,8 @@ type Node struct {
 	link       *metaLink
 	background *lane.Lane // open, close, flush; bounded by the number of partitions
 	dialer     *lane.Lane
-	locks      []io.Closer // of the data directories
+	foreign    []*mutlog.Foreign // logs of shards that a former run had
+	locks      []io.Closer       // of the data directories
 }
 
 // Start opens what is on the data directories, replays the shard logs, and serves. It returns when the ports are open; the

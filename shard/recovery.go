@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -58,7 +59,18 @@ func (n *Node) recover() error {
 	}
 	wg.Wait()
 	for g, r := range replicas {
+		if err := n.rehome(g, r); err != nil {
+			return err
+		}
 		n.owner(g).install(g, r)
+	}
+	for _, f := range n.foreign {
+		if !f.Done() {
+			continue
+		}
+		if err := f.Retire(); err != nil {
+			n.logger.Warn("log of a former shard not removed", zap.Error(err))
+		}
 	}
 	return nil
 }
@@ -89,7 +101,7 @@ func (n *Node) openStores(replicas map[proto.GPID]*recovering) {
 	wg.Wait()
 }
 
-// replayLogs opens the log of every shard and reads those of shards that this run does not have.
+// replayLogs opens the log of every shard, reads those of shards that this run does not have, and hands out the records.
 func (n *Node) replayLogs(replicas map[proto.GPID]*recovering) error {
 	options := n.opts.Log
 	options.Flushed = func(g proto.GPID) proto.Decree {
@@ -108,34 +120,94 @@ func (n *Node) replayLogs(replicas map[proto.GPID]*recovering) error {
 		}
 		return nil
 	}
-	dirs := make([]string, len(n.shards))
-	for i := range dirs {
-		dirs[i] = n.logDir(i)
-		if err := os.MkdirAll(dirs[i], 0o755); err != nil {
-			return err
+	own := make([]string, len(n.shards))
+	for i := range own {
+		own[i] = n.logDir(i)
+	}
+	if err := os.MkdirAll(filepath.Dir(own[0]), 0o755); err != nil {
+		return err
+	}
+	foreign, err := n.foreignLogs(own)
+	if err != nil {
+		return err
+	}
+	logs, others, report, err := mutlog.OpenAll(disk.OS(), own, foreign, options, take)
+	if err != nil {
+		return err
+	}
+	n.logger.Info("shard logs replayed", zap.Int("records", report.Records), zap.Int64("bytes", report.Bytes),
+		zap.Int("damages", report.Damages), zap.Int("replicas", len(replicas)))
+	for i, sh := range n.shards {
+		sh.log = logs[i]
+	}
+	n.foreign = others
+	for g, r := range replicas {
+		reason, spoiled := report.Spoiled[g]
+		_, listed := report.Partitions[g]
+		switch {
+		case r.err != nil:
+		case spoiled:
+			r.err = fmt.Errorf("shard log: %s", reason)
+		case report.Suspect && !listed:
+			r.err = errors.New("shard log lost records, and they may have been of this replica")
 		}
 	}
-	return n.openLogs(options, take, replicas)
+	return nil
 }
 
-// settleTail brings the records of a replica, which may come from several logs, into decree order and keeps what follows on
-// the store without a gap. Of two records with one decree the one with the higher ballot counts.
-func (r *recovering) settleTail() {
-	slices.SortStableFunc(r.tail, func(a, b consensus.Mutation) int {
-		if a.Decree != b.Decree {
-			return int(a.Decree - b.Decree)
-		}
-		return int(b.Ballot - a.Ballot)
-	})
-	kept := r.tail[:0]
-	next := r.flushed + 1
-	for _, m := range r.tail {
-		if m.Decree == next {
-			kept = append(kept, m)
-			next++
+// foreignLogs are the logs of shards beyond those of this run, left by a run with more shards.
+func (n *Node) foreignLogs(own []string) ([]string, error) {
+	base := filepath.Dir(own[0])
+	names, err := disk.OS().List(base)
+	if err != nil {
+		return nil, err
+	}
+	var dirs []string
+	for _, name := range names {
+		if dir := filepath.Join(base, name); !slices.Contains(own, dir) {
+			dirs = append(dirs, dir)
 		}
 	}
-	r.tail = kept
+	return dirs, nil
+}
+
+// rehome moves a replica whose records lie in another log than that of its shard, after the number of shards has changed: its
+// store is flushed, the other logs forget it, and what is not committed yet is appended to its own log again.
+func (n *Node) rehome(g proto.GPID, r *recovering) error {
+	owner := n.owner(g)
+	elsewhere := slices.ContainsFunc(n.shards, func(sh *Shard) bool { return sh != owner && sh.log.Holds(g) }) ||
+		slices.ContainsFunc(n.foreign, func(f *mutlog.Foreign) bool { return f.Holds(g) })
+	if !elsewhere {
+		return nil
+	}
+	if r.err == nil {
+		if _, r.err = r.store.Flush(); r.err != nil {
+			return nil
+		}
+		r.flushed = r.store.FlushedDecree()
+		for _, sh := range n.shards {
+			sh.log.Forget(g)
+		}
+		for i := range r.tail {
+			m := &r.tail[i]
+			rec := mutlog.Record{GPID: g, Ballot: m.Ballot, Decree: m.Decree, Committed: m.Committed, Timestamp: m.Timestamp, Payload: m.Batch}
+			if err := owner.log.Append(&rec); err != nil {
+				return fmt.Errorf("moving %v to the log of shard %d: %w", g, owner.id, err)
+			}
+			if err := owner.log.Drain(nil); err != nil {
+				return fmt.Errorf("moving %v to the log of shard %d: %w", g, owner.id, err)
+			}
+		}
+		for _, sh := range n.shards {
+			if err := sh.log.Drain(nil); err != nil {
+				return err
+			}
+		}
+		for _, f := range n.foreign {
+			f.Forget(g)
+		}
+	}
+	return nil
 }
 
 // applyKnownCommitted applies the part of the tail that later records say was committed. The rest is for consensus to decide.
@@ -143,7 +215,6 @@ func (r *recovering) applyKnownCommitted(g proto.GPID) {
 	if r.err != nil {
 		return
 	}
-	r.settleTail()
 	committed := r.flushed
 	for i := range r.tail {
 		committed = max(committed, r.tail[i].Committed)
@@ -191,21 +262,4 @@ func (sh *Shard) install(g proto.GPID, r *recovering) {
 		Ballot: p.ballot, Durable: r.flushed, Committed: r.store.AppliedDecree(), Log: r.tail,
 	})
 	p.lastTimestamp = r.newest
-}
-
-// retiredLogs are the logs of shards beyond those of this run, left by a run with more shards.
-func (n *Node) retiredLogs() ([]string, error) {
-	base := filepath.Dir(n.logDir(0))
-	names, err := disk.OS().List(base)
-	if err != nil {
-		return nil, err
-	}
-	var dirs []string
-	for _, name := range names {
-		dir := filepath.Join(base, name)
-		if !slices.ContainsFunc(n.shards, func(sh *Shard) bool { return n.logDir(int(sh.id)) == dir }) {
-			dirs = append(dirs, dir)
-		}
-	}
-	return dirs, nil
 }

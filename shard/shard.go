@@ -44,9 +44,9 @@ type Shard struct {
 	lastToken uint64
 	stats     Stats
 
-	surveying, relieving bool          // a background job of that kind is under way
-	draining, stopped    bool          // see Node.Stop
-	drained              chan struct{} // closed when a drain has come to its end
+	surveying, relieving, choring bool          // a background job of that kind is under way
+	draining, stopped             bool          // see Node.Stop
+	drained                       chan struct{} // closed when a drain has come to its end
 }
 
 // Stats count what a shard did since it started. They are plain fields of the loop; Node.Stats copies them.

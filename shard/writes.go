@@ -1,7 +1,10 @@
 package shard
 
 import (
+	"errors"
+
 	"pegasus/consensus"
+	"pegasus/consensus/mutlog"
 	"pegasus/engine"
 	"pegasus/netcore/invariant"
 	"pegasus/netcore/proto"
@@ -253,6 +256,10 @@ func (p *partition) propose() {
 	}
 	m.tokens[0] = p.shard.nextToken()
 	p.inFlight = append(p.inFlight, m)
+	if err := p.shard.log.Check(p.gpid, m.builder.Len()); err != nil {
+		p.refuse(&consensus.Reject{Tokens: m.tokens[:], Err: logRefusal(err)})
+		return
+	}
 	p.step(&consensus.Event{
 		Kind:      consensus.EventPropose,
 		Timestamp: m.timestamp,
@@ -277,5 +284,19 @@ func (p *partition) refuse(r *consensus.Reject) {
 		p.inFlight = append(p.inFlight[:at], p.inFlight[at+1:]...)
 		p.overlay.forget(m, at == 0)
 		// Not freed: consensus may keep the bytes of a mutation whose outcome is open.
+	}
+}
+
+// logRefusal is what a client is told when the shard log has no room for its write.
+func logRefusal(err error) proto.ErrCode {
+	switch {
+	case errors.Is(err, mutlog.ErrBusy):
+		return proto.ErrBusy
+	case errors.Is(err, mutlog.ErrFull):
+		return proto.ErrDiskInsufficient
+	case errors.Is(err, mutlog.ErrTooLarge):
+		return proto.ErrInvalidData
+	default:
+		return proto.ErrInvalidState
 	}
 }

@@ -108,25 +108,13 @@ type Durable struct {
 //
 // Errors: ErrBusy, ErrFull, ErrTooLarge, ErrQuarantined; the log is unchanged then.
 func (l *Log) Append(r *Record) error {
-	size := recordSize(len(r.Payload))
-	switch {
-	case len(r.Payload) > l.o.MaxRecord:
-		return ErrTooLarge
-	case len(l.pending.buf)+size > l.o.MaxPending:
-		return ErrBusy
-	case !l.roomFor(size):
-		return ErrFull
+	if err := l.Check(r.GPID, len(r.Payload)); err != nil {
+		return err
 	}
 	p := l.parts[r.GPID]
 	if p == nil {
-		if len(l.parts) >= l.o.MaxPartitions {
-			return ErrTooLarge
-		}
 		p = &part{gpid: r.GPID}
 		l.parts[r.GPID] = p
-	}
-	if p.quarantined {
-		return ErrQuarantined
 	}
 	if p.last != 0 && r.Decree != p.last+1 && !(r.Decree <= p.last && r.Ballot > p.ballot) || r.Decree < 1 {
 		invariant.Assertf(false, "%v: append of decree %d, ballot %d after decree %d, ballot %d",
