@@ -210,6 +210,9 @@ func (l *Loop[M]) handlerTurn()          { l.h.Turn() }
 // rare control work; data goes through Post. Errors are those of mailbox.Post.
 func (c *core) Do(fn func()) error { return c.control.Post(fn) }
 
+// DoMust is Do that only fails when the loop is gone, for the results of work that was admitted before.
+func (c *core) DoMust(fn func()) error { return c.control.PostMust(fn) }
+
 // Session resolves a reference; nil when that session is gone.
 func (c *core) Session(r Ref) *Session { return c.table.get(r) }
 
