@@ -2,6 +2,7 @@ package clientlib
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"slices"
 	"sync"
@@ -240,7 +241,7 @@ func (c *conn) read() {
 		if have >= need {
 			used, more, perr := c.replies(buf[:have])
 			if perr != nil {
-				c.fail(perr)
+				c.fail(fmt.Errorf("%w: %w", ErrSessionReset, perr))
 				return
 			}
 			have = copy(buf, buf[used:have])
