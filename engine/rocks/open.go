@@ -115,7 +115,10 @@ func create(dir string, o Options) error {
 
 // publish renames tmp to dir, which may exist when it is empty, and makes that durable.
 func publish(tmp, dir string) error {
-	err := os.Rename(tmp, dir)
+	err := os.Remove(dir)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = os.Rename(tmp, dir)
+	}
 	if err == nil {
 		var parent *os.File
 		if parent, err = os.Open(filepath.Dir(dir)); err == nil {

@@ -137,10 +137,6 @@ func (o Options) database() *grocksdb.Options {
 	// All files stay open: a lookup in the table cache that misses would read storage, or make TierCache useless.
 	db.SetMaxOpenFiles(-1)
 	db.SetMaxBackgroundJobs(o.Shared.o.FlushThreads + o.Shared.o.CompactThreads)
-	db.SetEnv(o.Shared.env)
-	if o.Shared.limiter != nil {
-		db.SetRateLimiter(o.Shared.limiter)
-	}
 	// Files are synced a piece at a time: one sync of 64 MiB makes the shard log's own syncs wait.
 	db.SetBytesPerSync(1 << 20)
 	// An iterator that is the last user of a file or memtable leaves freeing it to a background thread: loops close iterators.
@@ -192,6 +188,7 @@ func (o Options) dataFamily() *grocksdb.Options {
 		t.SetWholeKeyFiltering(true)
 	}
 	cf.SetBlockBasedTableFactory(t)
+	t.Destroy() // it was copied
 	return cf
 }
 

@@ -44,30 +44,27 @@ func (o SharedOptions) withDefaults() SharedOptions {
 // Shared is the block cache, the memtable budget, the write rate limit and the background threads that the stores of a
 // process have in common. It is safe for concurrent use. Close it after the last store.
 type Shared struct {
-	o       SharedOptions
-	cache   *grocksdb.Cache
-	wbm     *C.pg_shared
-	limiter *grocksdb.RateLimiter
-	env     *grocksdb.Env
-	stores  atomic.Int64
-	closed  atomic.Bool
+	o      SharedOptions
+	cache  *grocksdb.Cache
+	wbm    *C.pg_shared
+	stores atomic.Int64
+	closed atomic.Bool
 }
 
 // NewShared allocates them.
 func NewShared(o SharedOptions) (*Shared, error) {
 	o = o.withDefaults()
 	var st C.pg_status
-	wbm := C.pg_shared_new(C.uint64_t(o.MemtableBytes), &st)
+	wbm := C.pg_shared_new(C.uint64_t(o.MemtableBytes), C.int64_t(o.IOBytesPerSecond), &st)
 	if err := statusErr(&st); err != nil {
 		return nil, err
 	}
-	s := &Shared{o: o, wbm: wbm, cache: grocksdb.NewLRUCache(o.BlockCacheBytes), env: grocksdb.NewDefaultEnv()}
-	s.env.SetHighPriorityBackgroundThreads(o.FlushThreads)
-	s.env.SetLowPriorityBackgroundThreads(o.CompactThreads)
-	if o.IOBytesPerSecond > 0 {
-		const refillMicros, fairness = 100_000, 10 // RocksDB's own defaults
-		s.limiter = grocksdb.NewRateLimiter(o.IOBytesPerSecond, refillMicros, fairness)
-	}
+	s := &Shared{o: o, wbm: wbm, cache: grocksdb.NewLRUCache(o.BlockCacheBytes)}
+	// All stores use the process's default environment; this is a handle to it.
+	env := grocksdb.NewDefaultEnv()
+	env.SetHighPriorityBackgroundThreads(o.FlushThreads)
+	env.SetLowPriorityBackgroundThreads(o.CompactThreads)
+	env.Destroy()
 	return s, nil
 }
 
@@ -84,9 +81,5 @@ func (s *Shared) Close() {
 	}
 	invariant.Assertf(s.stores.Load() == 0, "shared cache closed with %d open stores", s.stores.Load())
 	s.cache.Destroy()
-	s.env.Destroy()
-	if s.limiter != nil {
-		s.limiter.Destroy()
-	}
 	C.pg_shared_free(s.wbm)
 }

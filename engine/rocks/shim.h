@@ -12,7 +12,7 @@
 extern "C" {
 #endif
 
-typedef struct pg_shared pg_shared; // write buffer manager
+typedef struct pg_shared pg_shared; // write buffer manager, rate limiter
 typedef struct pg_state pg_state;   // settings and observations that the store's background work shares with its owner
 typedef struct pg_store pg_store;
 typedef struct pg_iter pg_iter;
@@ -43,7 +43,8 @@ int pg_shim_assertions(void);
 // Number of shim objects that were created and not freed, for leak tests.
 int64_t pg_live_objects(void);
 
-pg_shared *pg_shared_new(uint64_t write_buffer_bytes, pg_status *st);
+// io_bytes_per_second 0 means no limit.
+pg_shared *pg_shared_new(uint64_t write_buffer_bytes, int64_t io_bytes_per_second, pg_status *st);
 uint64_t pg_shared_memtable_bytes(const pg_shared *s);
 void pg_shared_free(pg_shared *s);
 

@@ -3,6 +3,7 @@
 #include <rocksdb/env.h>
 #include <rocksdb/listener.h>
 #include <rocksdb/options.h>
+#include <rocksdb/rate_limiter.h>
 #include <rocksdb/write_buffer_manager.h>
 
 #include <algorithm>
@@ -29,6 +30,7 @@ struct rocksdb_column_family_handle_t {
 
 struct pg_shared : pegasus::Counted {
     std::shared_ptr<rocksdb::WriteBufferManager> wbm;
+    std::shared_ptr<rocksdb::RateLimiter> limiter; // grocksdb can give one to a single store only
 };
 
 namespace pegasus {
@@ -172,13 +174,16 @@ int pg_shim_assertions(void)
 
 int64_t pg_live_objects(void) { return pegasus::live_objects.load(); }
 
-pg_shared *pg_shared_new(uint64_t write_buffer_bytes, pg_status *st)
+pg_shared *pg_shared_new(uint64_t write_buffer_bytes, int64_t io_bytes_per_second, pg_status *st)
 {
     return guarded(st, [&]() -> pg_shared * {
         auto s = std::make_unique<pg_shared>();
         // No stall by the manager: it would block an apply in a way that nobody is told of. Past its limit it has the
         // store with the largest memtable flushed.
         s->wbm = std::make_shared<rocksdb::WriteBufferManager>(write_buffer_bytes);
+        if (io_bytes_per_second > 0) {
+            s->limiter.reset(rocksdb::NewGenericRateLimiter(io_bytes_per_second));
+        }
         return s.release();
     });
 }
@@ -216,6 +221,7 @@ void pg_options_attach(void *opts, const pg_shared *shared, const pg_state *stat
     rocksdb::Options &o = static_cast<rocksdb_options_t *>(opts)->rep;
     if (shared != nullptr) {
         o.write_buffer_manager = shared->wbm;
+        o.rate_limiter = shared->limiter;
     }
     // Close must not flush: what is not flushed comes back from the shard log, and a close must be quick.
     o.avoid_flush_during_shutdown = true;
