@@ -1,0 +1,112 @@
+package interop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/XiaoMi/pegasus-go-client/pegalog"
+	"github.com/XiaoMi/pegasus-go-client/pegasus"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv("PEGASUS_METAS") == "" {
+		os.Exit(insideOnebox())
+	}
+	// The client's own logger writes a file into the working directory.
+	pegalog.SetLogger(log.New(io.Discard, "", 0))
+	os.Exit(m.Run())
+}
+
+// insideOnebox builds the programs and runs this test binary again with a cluster around it.
+func insideOnebox() int {
+	const root = "../.."
+	build := exec.Command("go", "build", "-o", "bin/", "./metasvc/pegasus-meta", "./shard/pegasus-replica", "./conf/pegasus-onebox")
+	build.Dir = root
+	build.Stdout, build.Stderr = os.Stdout, os.Stderr
+	if err := build.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "build the programs:", err)
+		return 1
+	}
+	run := exec.Command(root+"/bin/pegasus-onebox", append([]string{"--shards", "2", "run", "--"}, os.Args...)...)
+	run.Stdout, run.Stderr = os.Stdout, os.Stderr
+	err := run.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return max(exit.ExitCode(), 1)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+func metas() []string { return strings.Split(os.Getenv("PEGASUS_METAS"), ",") }
+
+func replicas() []string { return strings.Split(os.Getenv("PEGASUS_REPLICAS"), ",") }
+
+// patience is the deadline of everything in a test together.
+const patience = 60 * time.Second
+
+func deadline(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// table opens table temp through all metas.
+func table(t *testing.T) (context.Context, pegasus.TableConnector) {
+	t.Helper()
+	ctx := deadline(t)
+	client := pegasus.NewClient(pegasus.Config{MetaServers: metas()})
+	t.Cleanup(func() {
+		if err := client.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	tb, err := client.OpenTable(ctx, "temp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ctx, tb
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func same[T comparable](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+// rows prints the answer of a multi_get on one line.
+func rows(kvs []*pegasus.KeyValue) string {
+	var parts []string
+	for _, kv := range kvs {
+		parts = append(parts, string(kv.SortKey)+"="+string(kv.Value))
+	}
+	return strings.Join(parts, " ")
+}
+
+func bytesOf(texts ...string) [][]byte {
+	list := make([][]byte, len(texts))
+	for i, s := range texts {
+		list[i] = []byte(s)
+	}
+	return list
+}
