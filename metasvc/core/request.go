@@ -147,12 +147,12 @@ func (c *Core) answer(now Now, w waiter, res Result, out *Effects) {
 	c.answerResult(w, res, out)
 }
 
-// answerErr answers a waiter with an error that says nothing of the state.
+// answerErr answers a waiter with an error that was found before the state was asked.
 func (c *Core) answerErr(w waiter, err proto.ErrCode, out *Effects) {
 	res := Result{Err: err}
 	if u, ok := w.args.(*proto.UpdateConfig); ok {
 		res.Config = proto.PartitionConfig{GPID: u.Config.GPID, Ballot: proto.InvalidBallot}
-		if a, p := c.st.App(u.Config.GPID.App), c.st.Partition(u.Config.GPID); p != nil && err == proto.ErrStateFreezed {
+		if a, p := c.st.App(u.Config.GPID.App), c.st.Partition(u.Config.GPID); p != nil && c.role == Leading {
 			res.Config = a.Config(u.Config.GPID.Part)
 		}
 	}

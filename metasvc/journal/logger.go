@@ -29,6 +29,9 @@ func (l *logger) write(level zapcore.Level, msg string, args []any) {
 	args = append(append([]any(nil), l.implied...), args...)
 	fields := make([]zap.Field, 0, len(args)/2+1)
 	for len(args) > 1 {
+		if f, ok := args[1].(hclog.Format); ok && len(f) > 0 {
+			args[1] = fmt.Sprintf(fmt.Sprint(f[0]), f[1:]...)
+		}
 		fields = append(fields, zap.Any(fmt.Sprint(args[0]), args[1]))
 		args = args[2:]
 	}

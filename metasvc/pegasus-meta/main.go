@@ -57,6 +57,9 @@ func run(c *conf.Meta) error {
 	}
 	defer closeLog()
 	log.Info("starting", zap.String("version", version), zap.String("commit", commit()), zap.String("config", c.String()))
+	if _, err := loop.RaiseFileLimit(); err != nil {
+		log.Warn("file limit not raised", zap.Error(err))
+	}
 	// The port is opened so that others could open it too; another daemon on it must be an error, not a rival.
 	if err := loop.CheckPortsFree([]string{c.Node.Listen}); err != nil {
 		return err

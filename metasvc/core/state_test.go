@@ -1,0 +1,172 @@
+package core
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"pegasus/netcore/proto"
+)
+
+// genCommand draws commands over few names, nodes and partitions, so that they meet.
+func genCommand(t *rapid.T) Command {
+	name := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "name")
+	node := nodeID(rapid.IntRange(1, 3).Draw(t, "node"))
+	now := int64(rapid.IntRange(0, 20).Draw(t, "now"))
+	flip := rapid.Bool().Draw(t, "flip")
+	c := Command{Origin: 1, Seq: 1}
+	switch rapid.IntRange(1, 6).Draw(t, "kind") {
+	case 1:
+		c.Kind, c.Body = CommandCreateApp, &CreateApp{Now: now, Request: proto.CreateAppRequest{AppName: name,
+			Options: proto.CreateAppOptions{PartitionCount: 2, ReplicaCount: 1, SuccessIfExist: flip}}}
+	case 2:
+		c.Kind, c.Body = CommandDropApp, &DropApp{Now: now, ExpireAt: now + 5,
+			Request: proto.DropAppRequest{AppName: name}}
+	case 3:
+		typ := proto.CTAssignPrimary
+		if flip {
+			typ = proto.CTPrimaryForceUpdateBallot
+		}
+		c.Kind, c.Body = CommandUpdateConfig, &UpdateConfig{Update: proto.UpdateConfig{Type: typ, Node: node,
+			Config: proto.PartitionConfig{
+				GPID:    proto.GPID{App: rapid.Int32Range(0, 4).Draw(t, "app"), Part: rapid.Int32Range(-1, 2).Draw(t, "part")},
+				Ballot:  proto.Ballot(rapid.Int64Range(0, 4).Draw(t, "ballot")),
+				Primary: node,
+			}}}
+	case 4:
+		c.Kind, c.Body = CommandUpdateAppEnv, &UpdateAppEnv{Request: proto.UpdateAppEnvRequest{AppName: name,
+			Op: proto.AppEnvOpSet, Keys: []string{"k"}, Values: []string{fmt.Sprint(now)}}}
+	case 5:
+		c.Kind, c.Body = CommandRegisterNode, &RegisterNode{Node: Node{ID: node, Incarnation: now,
+			Address: proto.NewHostPort("h", uint16(rapid.IntRange(1, 3).Draw(t, "port")))}}
+	case 6:
+		c.Kind, c.Body = CommandExpireApps, &ExpireApps{Now: now}
+	}
+	return c
+}
+
+// TestStateProperties: whatever commands come, ballots only grow, a primary changes only with a ballot, revisions tell of
+// every change, and a meta that starts from a snapshot in the middle ends with the same bytes as one that did not.
+func TestStateProperties(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		one, two := NewState(), NewState()
+		var d Delta
+		for i, c := range rapid.SliceOfN(rapid.Custom(genCommand), 1, 60).Draw(t, "commands") {
+			type seen struct {
+				ballot  proto.Ballot
+				primary proto.NodeID
+			}
+			before := map[proto.GPID]seen{}
+			for _, a := range one.apps {
+				for p := range a.Partitions {
+					before[proto.GPID{App: a.Info.AppID, Part: int32(p)}] = seen{a.Partitions[p].Ballot, a.Partitions[p].Primary}
+				}
+			}
+			revision, snap := one.revision, one.AppendSnapshot(nil)
+
+			first := one.Apply(&c, &d)
+			second := two.Apply(&c, &d)
+			if fmt.Sprint(first) != fmt.Sprint(second) {
+				t.Fatalf("%d: results differ: %v, %v", i, first, second)
+			}
+			for g, b := range before {
+				p := one.Partition(g)
+				if p == nil {
+					continue
+				}
+				if p.Ballot < b.ballot || p.Ballot == b.ballot && p.Primary != b.primary {
+					t.Fatalf("%d: %v went from %v to %v %v", i, g, b, p.Ballot, p.Primary)
+				}
+			}
+			changed := !bytes.Equal(snap, one.AppendSnapshot(nil))
+			if changed != (one.revision > revision) {
+				t.Fatalf("%d: changed %v, revision %d to %d", i, changed, revision, one.revision)
+			}
+			if first.Err != proto.ErrOK && changed {
+				t.Fatalf("%d: refused with %v and changed", i, first.Err)
+			}
+			names := 0
+			for _, a := range one.apps {
+				if a.Info.Status != proto.AppDropped {
+					names++
+					if one.AppByName(a.Info.AppName) != a {
+						t.Fatalf("%d: name %s leads elsewhere", i, a.Info.AppName)
+					}
+				}
+			}
+			if names != len(one.names) {
+				t.Fatalf("%d: %d names, %d tables", i, len(one.names), names)
+			}
+			if i%7 == 3 {
+				var err error
+				if two, err = ReadSnapshot(two.AppendSnapshot(nil)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if !bytes.Equal(one.AppendSnapshot(nil), two.AppendSnapshot(nil)) {
+			t.Fatal("states differ")
+		}
+	})
+}
+
+// bigState has 1000 tables with 20 partitions each on 30 nodes.
+func bigState(tb testing.TB) *State {
+	s := NewState()
+	var d Delta
+	apply := func(kind CommandKind, body any) {
+		c := Command{Kind: kind, Body: body}
+		if res := s.Apply(&c, &d); res.Err != proto.ErrOK {
+			tb.Fatal(res.Err)
+		}
+	}
+	for n := 1; n <= 30; n++ {
+		apply(CommandRegisterNode, &RegisterNode{Node: Node{ID: nodeID(n), Address: proto.NewHostPort("replica", uint16(n))}})
+	}
+	for i := range 1000 {
+		apply(CommandCreateApp, &CreateApp{Request: proto.CreateAppRequest{AppName: fmt.Sprintf("table%d", i),
+			Options: proto.CreateAppOptions{PartitionCount: 20, ReplicaCount: 3, AppType: "pegasus",
+				Envs: map[string]string{"default_ttl": "86400"}}}})
+		for p := range int32(20) {
+			n := nodeID(1 + (i+int(p))%30)
+			apply(CommandUpdateConfig, &UpdateConfig{Update: proto.UpdateConfig{Type: proto.CTAssignPrimary, Node: n,
+				Config: proto.PartitionConfig{GPID: proto.GPID{App: int32(i + 1), Part: p}, Ballot: 1, Primary: n}}})
+		}
+	}
+	return s
+}
+
+func BenchmarkSnapshot20000(b *testing.B) {
+	s := bigState(b)
+	buf := s.AppendSnapshot(nil)
+	b.SetBytes(int64(len(buf)))
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = s.AppendSnapshot(buf[:0])
+	}
+}
+
+func BenchmarkRestore20000(b *testing.B) {
+	buf := bigState(b).AppendSnapshot(nil)
+	b.SetBytes(int64(len(buf)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := ReadSnapshot(buf); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkLead20000(b *testing.B) {
+	c := New(testOptions())
+	c.st = bigState(b)
+	var out Effects
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := c.Step(Now{}, Leadership{Role: Leading}, &out); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

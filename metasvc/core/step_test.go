@@ -1,0 +1,334 @@
+package core
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+
+	"pegasus/netcore/proto"
+)
+
+// The scripts in testdata/steps read as stories: each command is one event, its output the effects. Commands:
+//
+//	lead | follow [leader=ADDR] | elect      change the role
+//	hello node=N link=L [inc=I] [holds=G,..] a node opens a session
+//	beacon node=N link=L [inc=I] [rev=R]     a sign of life
+//	close link=L                             a connection is gone
+//	update link=L node=N part=G ballot=B type=T [primary=N]
+//	tick DURATION                            time passes
+//	create NAME parts=P replicas=R [env=K:V] [exist] [type=T] [stateless]
+//	drop NAME [exist] [reserve=S]
+//	env NAME [set=K:V] [del=K] [clear=P]
+//	query NAME [i=I,..]  | list [status=S] | nodes | info
+//	commit                                   the journal commits what was proposed, in order
+//	lose                                     what was proposed never comes back
+//	refuse                                   the journal does not take what was proposed
+//	restart                                  another meta starts from this one's snapshot
+//	register                                 print the replicated state
+type script struct {
+	t         *testing.T
+	c         *Core
+	opt       Options
+	now       Now
+	token     uint64
+	proposals []Proposed
+	lines     []string
+}
+
+func testOptions() Options {
+	return Options{
+		Self: proto.NewHostPort("meta1", 1), SelfIP: 0x7f000001_0001_0001, Origin: 7, ClusterName: "test",
+		Metas: []string{"meta1:1"}, Coordinators: []string{"meta1:2"}, Level: proto.LevelSteady,
+		MinLiveNodes: 1, LivePercentage: 50, MinReplicas: 1, MaxReplicas: 5, HoldSeconds: 100, Grace: 3 * time.Second,
+	}
+}
+
+func TestSteps(t *testing.T) {
+	datadriven.Walk(t, "testdata/steps", func(t *testing.T, path string) {
+		s := &script{t: t, opt: testOptions(), now: Now{Mono: int64(time.Hour), Unix: 1000}}
+		s.c = New(s.opt)
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			s.t, s.lines = t, nil
+			s.run(d)
+			if len(s.lines) == 0 {
+				return "-\n"
+			}
+			return strings.Join(s.lines, "\n") + "\n"
+		})
+	})
+}
+
+func (s *script) say(format string, args ...any) {
+	s.lines = append(s.lines, strings.TrimRight(fmt.Sprintf(format, args...), " "))
+}
+
+func nodeID(n int) proto.NodeID { return proto.NodeID{0: byte(n)} }
+
+func short(id proto.NodeID) string {
+	if id.IsZero() {
+		return "-"
+	}
+	return fmt.Sprintf("n%d", id[0])
+}
+
+func (s *script) step(ev Event) {
+	var out Effects
+	if err := s.c.Step(s.now, ev, &out); err != nil {
+		s.say("FATAL %v", err)
+	}
+	for _, p := range out.Propose {
+		cmd, err := ParseCommand(p.Data)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.say("propose %s", strings.TrimPrefix(fmt.Sprintf("%T", cmd.Body), "*core."))
+		s.proposals = append(s.proposals, p)
+	}
+	for _, m := range out.Send {
+		s.say("to link %d: %s", m.Link, showFrame(m.Msg))
+	}
+	for _, r := range out.Reply {
+		if r.Err != proto.ErrOK {
+			s.say("reply %d: RPC %v", r.Token, r.Err)
+			continue
+		}
+		s.say("reply %d: %s", r.Token, showReply(&r))
+	}
+}
+
+func showConfig(p proto.PartitionConfig) string {
+	return fmt.Sprintf("%v@%d=%s", p.GPID, p.Ballot, short(p.Primary))
+}
+
+func showFrame(m any) string {
+	list := func(apps []proto.AppInfo, parts []proto.PartitionConfig) string {
+		var w []string
+		for _, a := range apps {
+			w = append(w, fmt.Sprintf("%s(%d,%v,%v)", a.AppName, a.AppID, a.Status, a.Envs))
+		}
+		for _, p := range parts {
+			w = append(w, showConfig(p))
+		}
+		return strings.Join(w, " ")
+	}
+	switch m := m.(type) {
+	case *proto.NodeHelloAck:
+		return fmt.Sprintf("HelloAck %v leader=%v rev=%d %s", m.Err, m.Leader, m.Revision, list(m.Apps, m.Partitions))
+	case *proto.NodeBeaconAck:
+		return fmt.Sprintf("BeaconAck %v leader=%v rev=%d sent=%d", m.Err, m.Leader, m.Revision, m.SentAt)
+	case *proto.Assignments:
+		return fmt.Sprintf("Assign rev=%d %s", m.Revision, list(m.Apps, m.Partitions))
+	case *proto.Proposal:
+		return fmt.Sprintf("Proposal %v %s of %s to %s", m.Type, showConfig(m.Config), m.App.AppName, short(m.Node))
+	case *proto.UpdateConfigAck:
+		return fmt.Sprintf("UpdateAck %v %s", m.Err, showConfig(m.Config))
+	}
+	return fmt.Sprintf("%+v", m)
+}
+
+func showReply(r *Reply) string {
+	forward := ""
+	if r.Forward {
+		forward = fmt.Sprintf(" forward=%v", r.Leader)
+	}
+	switch b := r.Body.(type) {
+	case *proto.QueryCfgResponse:
+		w := []string{fmt.Sprintf("%v app=%d count=%d stateful=%v", b.Err, b.AppID, b.PartitionCount, b.IsStateful)}
+		for _, p := range b.Partitions {
+			w = append(w, fmt.Sprintf("%d@%d=%v/%v", p.PID.Part, p.Ballot, p.Primary, p.HPPrimary))
+		}
+		return strings.Join(w, " ") + forward
+	case *proto.ListAppsResponse:
+		w := []string{b.Err.String()}
+		for _, a := range b.Infos {
+			w = append(w, fmt.Sprintf("%d:%s:%v(created %d dropped %d expires %d)", a.AppID, a.AppName, a.Status,
+				a.CreateSecond, a.DropSecond, a.ExpireSecond))
+		}
+		return strings.Join(w, " ") + forward
+	case *proto.ListNodesResponse:
+		w := []string{b.Err.String()}
+		for _, n := range b.Infos {
+			w = append(w, fmt.Sprintf("%v:%v", n.HPNode, n.Status))
+		}
+		return strings.Join(w, " ") + forward
+	case *proto.ClusterInfoResponse:
+		var w []string
+		for i, k := range b.Keys {
+			w = append(w, fmt.Sprintf("%s=%q", k, b.Values[i]))
+		}
+		return b.Err.String() + " " + strings.Join(w, " ") + forward
+	}
+	return strings.TrimPrefix(fmt.Sprintf("%+v", r.Body), "&") + forward
+}
+
+func (s *script) run(d *datadriven.TestData) {
+	arg := func(key string) string {
+		for _, a := range d.CmdArgs {
+			if a.Key == key && len(a.Vals) > 0 {
+				return a.Vals[0]
+			}
+		}
+		return ""
+	}
+	has := func(key string) bool {
+		return slices.ContainsFunc(d.CmdArgs, func(a datadriven.CmdArg) bool { return a.Key == key })
+	}
+	num := func(key string, def int64) int64 {
+		if !has(key) {
+			return def
+		}
+		var v int64
+		if _, err := fmt.Sscan(arg(key), &v); err != nil {
+			d.Fatalf(s.t, "%s: %v", key, err)
+		}
+		return v
+	}
+	gpid := func(text string) (g proto.GPID) {
+		if _, err := fmt.Sscanf(text, "%d.%d", &g.App, &g.Part); err != nil {
+			d.Fatalf(s.t, "partition %q: %v", text, err)
+		}
+		return g
+	}
+	first := ""
+	if len(d.CmdArgs) > 0 {
+		first = d.CmdArgs[0].Key
+	}
+	request := func(args any) {
+		s.token++
+		s.step(Request{Token: s.token, Args: args})
+	}
+	switch d.Cmd {
+	case "lead":
+		s.step(Leadership{Role: Leading, Address: s.opt.Self, IP: s.opt.SelfIP})
+	case "elect":
+		s.step(Leadership{Role: Electing})
+	case "follow":
+		l := Leadership{Role: Following}
+		if has("leader") {
+			l.Address, l.IP = proto.NewHostPort(arg("leader"), 1), 0x0a000001_0001_0001
+		}
+		s.step(l)
+	case "hello":
+		n := int(num("node", 0))
+		m := &proto.NodeHello{
+			Node: nodeID(n), Address: proto.NewHostPort(fmt.Sprintf("10.0.0.%d", num("addr", int64(n))), 34801),
+			Shards: 1, Incarnation: num("inc", 1),
+		}
+		for _, g := range strings.FieldsFunc(arg("holds"), func(r rune) bool { return r == '+' }) {
+			m.Replicas = append(m.Replicas, proto.ReplicaReport{GPID: gpid(g), Committed: 9})
+		}
+		s.step(Hello{Link: uint64(num("link", 0)), Seq: 1, Msg: m})
+	case "beacon":
+		s.step(Beacon{Link: uint64(num("link", 0)), Seq: 2, Msg: &proto.NodeBeacon{
+			Node: nodeID(int(num("node", 0))), Incarnation: num("inc", 1), SentAt: 55,
+			Revision: num("rev", s.c.st.revision),
+		}})
+	case "close":
+		s.step(LinkClosed{Link: uint64(num("link", 0))})
+	case "update":
+		types := map[string]proto.ConfigType{"assign": proto.CTAssignPrimary, "force": proto.CTPrimaryForceUpdateBallot,
+			"inactive": proto.CTDowngradeToInactive}
+		n := num("node", 0)
+		s.step(Update{Link: uint64(num("link", 0)), Seq: 3, Msg: &proto.UpdateConfig{
+			Config: proto.PartitionConfig{GPID: gpid(arg("part")), Ballot: proto.Ballot(num("ballot", 0)),
+				Primary: nodeID(int(num("primary", n)))},
+			Type: types[arg("type")], Node: nodeID(int(n)),
+		}})
+	case "tick":
+		d, err := time.ParseDuration(first)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.now.Mono += int64(d)
+		s.now.Unix += int64(d / time.Second)
+		s.step(Tick{})
+	case "create":
+		r := &proto.CreateAppRequest{AppName: first, Options: proto.CreateAppOptions{
+			PartitionCount: int32(num("parts", 1)), ReplicaCount: int32(num("replicas", 1)), SuccessIfExist: has("exist"),
+			AppType: "pegasus", IsStateful: !has("stateless"), Envs: map[string]string{},
+		}}
+		if k, v, ok := strings.Cut(arg("env"), ":"); ok {
+			r.Options.Envs[k] = v
+		}
+		request(r)
+	case "drop":
+		r := &proto.DropAppRequest{AppName: first, Options: proto.DropAppOptions{SuccessIfNotExist: has("exist")}}
+		if has("reserve") {
+			v := num("reserve", 0)
+			r.Options.ReserveSeconds = &v
+		}
+		request(r)
+	case "env":
+		r := &proto.UpdateAppEnvRequest{AppName: first}
+		switch {
+		case has("set"):
+			k, v, _ := strings.Cut(arg("set"), ":")
+			r.Op, r.Keys, r.Values = proto.AppEnvOpSet, []string{k}, []string{v}
+		case has("del"):
+			r.Op, r.Keys = proto.AppEnvOpDel, []string{arg("del")}
+		case has("clear"):
+			p := arg("clear")
+			r.Op, r.ClearPrefix = proto.AppEnvOpClear, &p
+		}
+		request(r)
+	case "query":
+		r := &proto.QueryCfgRequest{AppName: first}
+		for _, i := range strings.FieldsFunc(arg("i"), func(r rune) bool { return r == '+' }) {
+			var v int32
+			if _, err := fmt.Sscan(i, &v); err != nil {
+				s.t.Fatal(err)
+			}
+			r.PartitionIndices = append(r.PartitionIndices, v)
+		}
+		request(r)
+	case "list":
+		request(&proto.ListAppsRequest{Status: proto.AppStatus(num("status", 0))})
+	case "nodes":
+		request(&proto.ListNodesRequest{Status: proto.NodeStatus(num("status", 0))})
+	case "info":
+		request(&proto.ClusterInfoRequest{})
+	case "commit":
+		all := s.proposals
+		s.proposals = nil
+		for _, p := range all {
+			s.step(Committed{Data: p.Data})
+		}
+	case "lose":
+		s.proposals = nil
+	case "refuse":
+		all := s.proposals
+		s.proposals = nil
+		for _, p := range all {
+			s.step(Refused{Seq: p.Seq})
+		}
+	case "restart":
+		st, err := ReadSnapshot(s.c.st.AppendSnapshot(nil))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.opt.Origin++
+		s.c = New(s.opt)
+		s.step(Restored{State: st})
+	case "register":
+		for _, a := range s.c.st.apps {
+			s.say("%d %s %v rev=%d envs=%v", a.Info.AppID, a.Info.AppName, a.Info.Status, a.Revision, a.Info.Envs)
+			for i := range a.Partitions {
+				p := &a.Partitions[i]
+				drops := make([]string, len(p.LastDrops))
+				for i, n := range p.LastDrops {
+					drops[i] = short(n)
+				}
+				s.say("  %s drops=%v flags=%d rev=%d", showConfig(a.Config(int32(i))), drops, p.Flags, p.Revision)
+			}
+		}
+		for _, n := range s.c.st.Nodes() {
+			s.say("%s %v %v incarnation=%d", short(n.ID), n.Address, n.IP, n.Incarnation)
+		}
+	default:
+		d.Fatalf(s.t, "unknown command %s", d.Cmd)
+	}
+}
