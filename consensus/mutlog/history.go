@@ -132,6 +132,8 @@ func (h *history) table(floor uint64, entries []tableEntry) {
 		last := p.index.last
 		switch {
 		case p.spoiled != "":
+		case e.last == spoiledEntry:
+			p.spoil("an earlier recovery found records lost above decree %d", last)
 		case last >= e.last:
 			p.index.cut(e.last)
 		case e.last <= p.flushed || h.flushed == nil && last == 0:
@@ -164,7 +166,7 @@ func (h *history) finish() {
 		case !rotten(d):
 		case d.known && d.gpid == (proto.GPID{}):
 		case d.known:
-			if p := h.past(d.gpid); d.decree > p.flushed && d.decree > p.index.last {
+			if p := h.past(d.gpid); d.decree > p.flushed && (d.decree > p.index.last || d.decree < p.index.first()) {
 				p.spoil("decree %d is damaged in segment %d at %d", d.decree, d.at.seq, d.at.off)
 			}
 		default:

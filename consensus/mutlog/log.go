@@ -48,6 +48,7 @@ type part struct {
 	ballot                 proto.Ballot // of last
 	index                  index
 	quarantined            bool
+	spoiled                bool // quarantined because of a loss that must not be forgotten by a restart
 	gone                   bool // forgotten; writes under way may still point here
 
 	member *member // of the newest segment with records of this partition
@@ -197,7 +198,10 @@ func (l *Log) NextWrite() *Write {
 func (l *Log) encodeTable(dst []byte) []byte {
 	entries := make([]tableEntry, 0, len(l.parts))
 	for g, p := range l.parts {
-		if p.written > 0 {
+		switch {
+		case p.spoiled:
+			entries = append(entries, tableEntry{gpid: g, last: spoiledEntry})
+		case p.written > 0:
 			entries = append(entries, tableEntry{gpid: g, last: p.written})
 		}
 	}
@@ -358,19 +362,24 @@ func (l *Log) requeue(w *Write) {
 // caller must not have a Write or Chore under way. progress, if not nil, gets the result of every Complete.
 func (l *Log) Drain(progress func([]Durable, error)) error {
 	var errs []error
+	chores := true
 	for {
-		if c := l.NextChore(); c != nil {
-			c.Do()
-			if err := l.CompleteChore(c); err != nil {
-				return errors.Join(append(errs, err)...)
+		if chores {
+			if c := l.NextChore(); c != nil {
+				// The error comes back from CompleteChore.
+				_ = c.Do()
+				if err := l.CompleteChore(c); err != nil {
+					errs = append(errs, err)
+					chores = false
+				}
+				continue
 			}
-			continue
 		}
 		w := l.NextWrite()
 		if w == nil {
 			break
 		}
-		w.Do()
+		_ = w.Do()
 		d, err := l.Complete(w)
 		if progress != nil {
 			progress(d, err)

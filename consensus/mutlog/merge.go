@@ -83,8 +83,11 @@ func (t *total) join(checkStore bool) {
 	if first <= t.flushed+1 {
 		return
 	}
-	if checkStore && t.spoiled == "" {
-		t.spoiled = fmt.Sprintf("the store ends at decree %d, the log starts at %d", t.flushed, first)
+	if checkStore {
+		if t.spoiled == "" {
+			t.spoiled = fmt.Sprintf("the store ends at decree %d, the log starts at %d", t.flushed, first)
+		}
+		t.runs = nil
 	}
 	t.next = first
 }

@@ -184,13 +184,17 @@ func checkSegmentHeader(b []byte) error {
 	return nil
 }
 
-// tableEntry is one partition in a table record: its last decree in the log before the table.
+// tableEntry is one partition in a table record: its last decree in the log before the table, or spoiledEntry when an earlier
+// recovery found records of it lost and nobody has forgotten it since.
 type tableEntry struct {
 	gpid proto.GPID
 	last proto.Decree
 }
 
-const tableEntryLen = 16
+const (
+	tableEntryLen              = 16
+	spoiledEntry  proto.Decree = -1
+)
 
 // tableLen is the payload length of a table: u64 floor, then the entries.
 func tableLen(entries int) int { return 8 + entries*tableEntryLen }

@@ -22,7 +22,8 @@ type Report struct {
 	// them until Forget.
 	Spoiled map[proto.GPID]string
 	// Suspect is set when records were lost and nothing tells of which partition. Every partition listed in Partitions and not
-	// in Spoiled is proven whole; one that the store has and that is not listed cannot be trusted.
+	// in Spoiled is proven whole; one that the store has and that is not listed cannot be trusted. It is said once: the next write
+	// puts a table behind the damage, so act on it durably before.
 	Suspect bool
 	// Split are partitions with records in several logs, after a change of the number of shards. Their stores must be flushed
 	// and they must be forgotten in all logs before they serve; until then Append refuses them.
@@ -178,7 +179,7 @@ func newLog(fsys disk.FS, o Options, im *image, m *merged) *Log {
 		last := max(p.index.last, p.flushed)
 		l.parts[g] = &part{
 			gpid: g, last: last, written: last, durable: last, flushed: p.flushed, ballot: p.ballot, index: p.index,
-			quarantined: m.quarantined(g),
+			quarantined: m.quarantined(g), spoiled: m.parts[g].spoiled != "",
 		}
 	}
 	for _, si := range im.segments {
