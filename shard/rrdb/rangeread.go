@@ -16,7 +16,8 @@ import (
 // a limit was reached and the iterator stands on another record, whatever that record is: expired, filtered, or outside
 // the asked range. Hence the iterator is bounded not by the asked range but by what the original's iterator could see
 // (the hash key, or the whole partition), the far end of the range is checked here, record by record, and a limit is
-// found to be reached only when the record behind it turns up. That record is held for the next call of a scan.
+// found to be reached only when the record behind it turns up. That record, and what else the slice brought, stays in the
+// arena for the next batch of a scan.
 type rangeRead struct {
 	env   Env
 	store engine.Store
@@ -37,11 +38,10 @@ type rangeRead struct {
 
 	it    engine.Iterator
 	rows  engine.Rows
+	dry   bool                         // the iterator has nothing behind the arena
+	taken int                          // rows at the start of the arena that are done with
+	at    int                          // row that visit looks at
 	visit func(key, value []byte) bool // visitRow, bound once
-
-	holding   bool // heldKey, heldValue: a record that was seen and belongs to the next call
-	heldKey   []byte
-	heldValue []byte
 
 	count int
 	iter  int
@@ -77,11 +77,12 @@ func (r *rangeRead) init(store engine.Store, env *Env) {
 }
 
 func (r *rangeRead) Run(tier engine.Tier, budget engine.SliceLimit) (State, error) {
-	if r.end == running && r.holding {
-		r.holding = false
-		r.visit(r.heldKey, r.heldValue)
-	}
+	r.takeRows()
 	for r.end == running {
+		if r.dry {
+			r.end = exhausted
+			break
+		}
 		if r.it == nil {
 			if err := r.open(tier); err != nil {
 				r.fail(err)
@@ -101,11 +102,9 @@ func (r *rangeRead) Run(tier engine.Tier, budget engine.SliceLimit) (State, erro
 			r.fail(err)
 			break
 		}
-		r.rows.Each(r.visit)
-		if r.end == running && !more {
-			r.end = exhausted
-		}
-		if r.end == running {
+		r.dry, r.taken = !more, 0
+		r.takeRows()
+		if r.end == running && more {
 			return More, nil
 		}
 	}
@@ -139,13 +138,30 @@ func (r *rangeRead) slice(budget engine.SliceLimit) engine.SliceLimit {
 	return budget
 }
 
-// visitRow takes one record. It returns false when the walk is over.
+// takeRows takes what is left in the arena, up to the end of the walk.
+func (r *rangeRead) takeRows() {
+	if r.end != running || r.taken == r.rows.Len() {
+		return
+	}
+	r.at = 0
+	r.rows.Each(r.visit)
+}
+
 func (r *rangeRead) visitRow(key, value []byte) bool {
+	if r.at++; r.at <= r.taken {
+		return true
+	}
+	if !r.take(key, value) {
+		return false
+	}
+	r.taken++
+	return true
+}
+
+// take takes one record. It returns false when the walk is over.
+func (r *rangeRead) take(key, value []byte) bool {
 	if r.count >= r.maxCount || r.iter >= r.maxIter || r.maxBytes > 0 && r.bytes >= r.maxBytes {
 		r.end = limited
-		r.holding = true
-		r.heldKey = append(r.heldKey[:0], key...)
-		r.heldValue = append(r.heldValue[:0], value...)
 		return false
 	}
 	beyond := -1
@@ -232,10 +248,12 @@ func (r *rangeRead) results() proto.List {
 // restart forgets everything that was collected.
 func (r *rangeRead) restart() {
 	r.Close()
+	r.rows.Reset()
+	r.dry, r.taken = false, 0
 	r.clear()
 }
 
-// clear empties the results and makes the walk ready to go on.
+// clear empties the results and makes the walk ready to go on where it is.
 func (r *rangeRead) clear() {
 	r.count, r.iter, r.bytes, r.end = 0, 0, 0, running
 	r.kvs.Reset()
@@ -245,7 +263,7 @@ func (r *rangeRead) clear() {
 func (r *rangeRead) fail(err error) {
 	invariant.Assertf(err != nil, "range read of %v failed without an error", r.env.GPID)
 	r.clear()
-	r.end, r.err, r.holding = failed, err, false
+	r.end, r.err = failed, err
 }
 
 func (r *rangeRead) TimeUp() {

@@ -95,7 +95,6 @@ func (s *Scanner) Run(tier engine.Tier, budget engine.SliceLimit) (State, error)
 	state, err := s.rangeRead.Run(tier, budget)
 	if state == Done && s.end == limited && tier == engine.TierCache {
 		s.restart()
-		s.holding = false
 		return WouldBlock, nil
 	}
 	return state, err
@@ -138,9 +137,22 @@ func (s *Scanner) AppendReply(dst []byte) []byte {
 	}
 	dst = reply.AppendResult(dst)
 	if s.bytes > keptBytes {
-		s.kvs, s.rows = proto.List{}, engine.Rows{}
+		s.shrink()
 	}
 	return dst
+}
+
+// shrink gives back the memory of large results and keeps only the rows that are still to be taken.
+func (s *Scanner) shrink() {
+	var rest engine.Rows
+	n := 0
+	s.rows.Each(func(key, value []byte) bool {
+		if n++; n > s.taken {
+			rest.Append(key, value)
+		}
+		return true
+	})
+	s.kvs, s.rows, s.taken = proto.List{}, rest, 0
 }
 
 // AppendNoScannerReply appends the result of a SCAN whose context is unknown or has expired.
