@@ -1,0 +1,134 @@
+// Command pegasus-bench puts load on a table of a running cluster and prints what came out.
+//
+//	pegasus-bench --metas 127.0.0.1:34601 --table temp --conns 1 --depth 64 --read 1.0 --value-size 100 --preload
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"pegasus/perf"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	switch err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); {
+	case errors.Is(err, flag.ErrHelp):
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "pegasus-bench:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+// options are the parsed command line.
+type options struct {
+	config perf.Config
+	json   bool
+	repeat int
+}
+
+func parse(args []string, stderr io.Writer) (*options, error) {
+	var o options
+	c := &o.config
+	var metas, pids, dir, dist string
+	f := flag.NewFlagSet("pegasus-bench", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.StringVar(&metas, "metas", "127.0.0.1:34601,127.0.0.1:34602,127.0.0.1:34603", "addresses of the meta servers, by commas")
+	f.StringVar(&c.Table, "table", "temp", "table to use")
+	f.IntVar(&c.Conns, "conns", 1, "connections to every server")
+	f.IntVar(&c.Depth, "depth", 64, "requests in flight per connection set")
+	f.Uint64Var(&c.Work.Records, "records", 100000, "number of records")
+	f.IntVar(&c.Work.KeySize, "key-size", 16, "bytes of a key")
+	f.IntVar(&c.Work.ValueSize, "value-size", 100, "bytes of a value")
+	f.Float64Var(&c.Work.ReadShare, "read", 1, "share of reads, 0 to 1; the rest are writes")
+	f.StringVar(&dist, "distribution", string(perf.Uniform), "which records: uniform or zipfian")
+	f.BoolVar(&c.Preload, "preload", false, "write every record once before measuring")
+	f.DurationVar(&c.Warmup, "warmup", 2*time.Second, "load that is not measured; 0 for none")
+	f.DurationVar(&c.Duration, "duration", 0, "measure for so long (default 10s, unless --ops is given)")
+	f.Int64Var(&c.Ops, "ops", 0, "measure so many operations")
+	f.Uint64Var(&c.Seed, "seed", 1, "seed of keys and values")
+	f.StringVar(&pids, "pids", "", "server processes whose CPU time is reported, by commas")
+	f.StringVar(&dir, "onebox-dir", "", "folder of a onebox whose processes are reported")
+	f.IntVar(&o.repeat, "repeat", 1, "measure so often and report the median by throughput")
+	f.BoolVar(&o.json, "json", false, "print JSON")
+	if err := f.Parse(args); err != nil {
+		return nil, err
+	}
+	if f.NArg() > 0 {
+		return nil, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	}
+	if o.repeat < 1 || o.repeat > 1000 {
+		return nil, fmt.Errorf("repeat %d: want 1 to 1000", o.repeat)
+	}
+	c.Metas = strings.Split(metas, ",")
+	c.Work.Distribution = perf.Distribution(dist)
+	if c.Ops == 0 && c.Duration == 0 {
+		c.Duration = 10 * time.Second
+	}
+	c.Progress = stderr
+	var err error
+	if c.Processes, err = processes(pids, dir); err != nil {
+		return nil, err
+	}
+	return &o, c.Validate()
+}
+
+func processes(pids, dir string) ([]perf.Process, error) {
+	var out []perf.Process
+	if dir != "" {
+		var err error
+		if out, err = perf.ProcessesOf(dir); err != nil {
+			return nil, err
+		}
+	}
+	if pids == "" {
+		return out, nil
+	}
+	for _, text := range strings.Split(pids, ",") {
+		pid, err := strconv.Atoi(text)
+		if err != nil {
+			return nil, fmt.Errorf("process id %q: %w", text, err)
+		}
+		p, err := perf.ProcessOf(pid)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	o, err := parse(args, stderr)
+	if err != nil {
+		return err
+	}
+	var reports []*perf.Report
+	for i := range o.repeat {
+		r, err := perf.Run(ctx, o.config)
+		if err != nil {
+			return err
+		}
+		o.config.Preload = false
+		reports = append(reports, r)
+		if o.repeat > 1 {
+			_, _ = fmt.Fprintf(stderr, "run %d: %.0f ops/s, servers %.2f us/op\n", i+1, r.PerSec, r.ServerUSPerOp)
+		}
+	}
+	r := perf.Median(reports)
+	if o.json {
+		return r.WriteJSON(stdout)
+	}
+	return r.WriteText(stdout)
+}

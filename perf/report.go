@@ -1,0 +1,173 @@
+package perf
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// Report is the result of one measurement. Durations are in nanoseconds in JSON.
+type Report struct {
+	Started time.Time `json:"started"`
+	Machine Machine   `json:"machine"`
+	Servers []Server  `json:"servers"`
+	Table   string    `json:"table"`
+	Conns   int       `json:"conns"`
+	Depth   int       `json:"depth"`
+	Work    Workload  `json:"workload"`
+
+	Elapsed time.Duration    `json:"elapsed_ns"`
+	Ops     int64            `json:"ops"` // that succeeded
+	Failed  int64            `json:"failed"`
+	Misses  int64            `json:"misses"` // reads that found nothing; they count as successes
+	PerSec  float64          `json:"ops_per_second"`
+	Reads   Latencies        `json:"reads"`
+	Writes  Latencies        `json:"writes"`
+	Errors  map[string]int64 `json:"errors,omitempty"`
+
+	Client    ClientReport    `json:"client"`
+	Processes []ProcessReport `json:"processes,omitempty"`
+	// ServerUSPerOp is the time of all watched processes together per operation, in microseconds.
+	ServerUSPerOp float64 `json:"server_cpu_us_per_op,omitempty"`
+}
+
+// Machine says where the load was made.
+type Machine struct {
+	CPUs   int    `json:"cpus"`
+	Kernel string `json:"kernel"`
+	Go     string `json:"go"`
+}
+
+// Server is a server that held primaries of the table, and what it says of itself.
+type Server struct {
+	Address string `json:"address"`
+	Version string `json:"version"`
+}
+
+// Latencies summarises the latencies of one kind of operation.
+type Latencies struct {
+	Count int64         `json:"count"`
+	Mean  time.Duration `json:"mean_ns"`
+	P50   time.Duration `json:"p50_ns"`
+	P90   time.Duration `json:"p90_ns"`
+	P99   time.Duration `json:"p99_ns"`
+	P999  time.Duration `json:"p999_ns"`
+	Max   time.Duration `json:"max_ns"`
+}
+
+// ClientReport is what the load cost the process that made it.
+type ClientReport struct {
+	CPU         CPU     `json:"cpu"`
+	USPerOp     float64 `json:"cpu_us_per_op"`
+	Allocs      uint64  `json:"allocs"`
+	AllocBytes  uint64  `json:"alloc_bytes"`
+	AllocsPerOp float64 `json:"allocs_per_op"`
+}
+
+// ProcessReport is what the load cost one server process.
+type ProcessReport struct {
+	Name    string  `json:"name"`
+	PID     int     `json:"pid"`
+	CPU     CPU     `json:"cpu"`
+	USPerOp float64 `json:"cpu_us_per_op"`
+}
+
+func thisMachine() Machine {
+	m := Machine{CPUs: runtime.NumCPU(), Go: runtime.Version(), Kernel: "unknown"}
+	if raw, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
+		m.Kernel = strings.TrimSpace(string(raw))
+	}
+	return m
+}
+
+func latencies(h *hdrhistogram.Histogram) Latencies {
+	at := func(q float64) time.Duration { return time.Duration(h.ValueAtQuantile(q)) }
+	return Latencies{
+		Count: h.TotalCount(), Mean: time.Duration(h.Mean()),
+		P50: at(50), P90: at(90), P99: at(99), P999: at(99.9), Max: time.Duration(h.Max()),
+	}
+}
+
+// derive fills what follows from the rest.
+func (r *Report) derive() {
+	r.ServerUSPerOp = 0
+	if r.Ops == 0 || r.Elapsed <= 0 {
+		return
+	}
+	ops := float64(r.Ops)
+	perOp := func(c CPU) float64 { return float64(c.Total()) / float64(time.Microsecond) / ops }
+	r.PerSec = ops / r.Elapsed.Seconds()
+	r.Client.USPerOp = perOp(r.Client.CPU)
+	r.Client.AllocsPerOp = float64(r.Client.Allocs) / ops
+	for i := range r.Processes {
+		p := &r.Processes[i]
+		p.USPerOp = perOp(p.CPU)
+		r.ServerUSPerOp += p.USPerOp
+	}
+}
+
+// Median returns the report with the median throughput; of an even number, the lower of the two in the middle.
+func Median(reports []*Report) *Report {
+	sorted := slices.SortedFunc(slices.Values(reports), func(a, b *Report) int {
+		switch {
+		case a.PerSec < b.PerSec:
+			return -1
+		case a.PerSec > b.PerSec:
+			return 1
+		}
+		return 0
+	})
+	return sorted[(len(sorted)-1)/2]
+}
+
+// WriteJSON writes the report as one indented JSON object.
+func (r *Report) WriteJSON(w io.Writer) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(r)
+}
+
+// WriteText writes the report for people.
+func (r *Report) WriteText(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	line := func(format string, args ...any) { _, _ = fmt.Fprintf(t, format+"\n", args...) } // Flush has the error
+	line("machine\t%d cpus, kernel %s, %s", r.Machine.CPUs, r.Machine.Kernel, r.Machine.Go)
+	for _, s := range r.Servers {
+		line("server\t%s  %s", s.Address, s.Version)
+	}
+	line("load\ttable %s, %d connections per server, depth %d", r.Table, r.Conns, r.Depth)
+	line("records\t%d, %s, keys %d B, values %d B, reads %.0f%%",
+		r.Work.Records, r.Work.Distribution, r.Work.KeySize, r.Work.ValueSize, r.Work.ReadShare*100)
+	line("throughput\t%.0f ops/s\t(%d ops in %v, %d failed, %d misses)",
+		r.PerSec, r.Ops, r.Elapsed.Round(time.Millisecond), r.Failed, r.Misses)
+	for _, k := range []struct {
+		name string
+		l    Latencies
+	}{{"reads", r.Reads}, {"writes", r.Writes}} {
+		if k.l.Count > 0 {
+			line("%s\t%d\tmean %v  p50 %v  p90 %v  p99 %v  p99.9 %v  max %v", k.name, k.l.Count,
+				k.l.Mean, k.l.P50, k.l.P90, k.l.P99, k.l.P999, k.l.Max)
+		}
+	}
+	for _, p := range r.Processes {
+		line("cpu %s\t%.2f us/op\tuser %v  sys %v  (pid %d)", p.Name, p.USPerOp, p.CPU.User, p.CPU.Sys, p.PID)
+	}
+	if len(r.Processes) > 0 {
+		line("cpu servers\t%.2f us/op", r.ServerUSPerOp)
+	}
+	line("cpu client\t%.2f us/op\tuser %v  sys %v  %.2f allocs/op", r.Client.USPerOp,
+		r.Client.CPU.User.Round(time.Millisecond), r.Client.CPU.Sys.Round(time.Millisecond), r.Client.AllocsPerOp)
+	for _, text := range slices.Sorted(maps.Keys(r.Errors)) {
+		line("error\t%d\t%s", r.Errors[text], text)
+	}
+	return t.Flush()
+}
