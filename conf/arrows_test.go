@@ -20,6 +20,8 @@ var arrows = map[string][]string{
 	"netcore/proto":     {"netcore/invariant"},
 	"netcore/invariant": {},
 
+	"netcore/proto/golden": {"netcore/proto/golden/..."},
+
 	"consensus":        {"netcore/proto", "netcore/invariant"},
 	"consensus/mutlog": {"netcore/proto", "netcore/invariant", "netcore/disk"},
 	"consensus/pacsim": {"consensus/...", "netcore/..."},
@@ -43,6 +45,9 @@ var arrows = map[string][]string{
 	"perf":               {"perf/...", "clientlib/...", "netcore/proto", "netcore/invariant", "netcore/metric"},
 	"perf/pegasus-bench": {"perf/...", "clientlib/...", "netcore/proto", "netcore/invariant", "netcore/metric", "conf/..."},
 }
+
+// forTests are for tests, and for their own subfolders: no program may contain them.
+var forTests = []string{"netcore/proto/golden", "engine/enginetest", "consensus/pacsim"}
 
 // pure packages are state machines that a simulator runs: what would let the world in stays out.
 var pure = []string{"consensus", "metasvc/core", "netcore/invariant"}
@@ -105,12 +110,11 @@ func ruleFor(folder string) ([]string, bool) {
 	}
 }
 
+func within(folder, tree string) bool { return folder == tree || strings.HasPrefix(folder, tree+"/") }
+
 func permitted(rule []string, target string) bool {
 	for _, r := range rule {
-		if tree, all := strings.CutSuffix(r, "/..."); all && (target == tree || strings.HasPrefix(target, tree+"/")) {
-			return true
-		}
-		if r == target {
+		if tree, all := strings.CutSuffix(r, "/..."); all && within(target, tree) || r == target {
 			return true
 		}
 	}
@@ -134,8 +138,15 @@ func TestImportArrows(t *testing.T) {
 			continue
 		}
 		for _, i := range p.Imports {
-			if target, ok := inside(i); ok && !permitted(rule, target) {
-				t.Errorf("%s imports %s; it may import %v", folder, target, rule)
+			if target, ok := inside(i); ok {
+				if !permitted(rule, target) {
+					t.Errorf("%s imports %s; it may import %v", folder, target, rule)
+				}
+				for _, f := range forTests {
+					if within(target, f) && !within(folder, f) {
+						t.Errorf("%s imports %s, which is for tests", folder, target)
+					}
+				}
 			}
 			if slices.Contains(pure, folder) && slices.Contains(impure, i) {
 				t.Errorf("%s is pure and imports %q", folder, i)

@@ -278,7 +278,6 @@ func TestRelations(t *testing.T) {
 		"node.data_dirs":                        "[node]\ndata_dirs = []",
 		"node.advertise":                        "[node]\nadvertise = \"0.0.0.0:1\"",
 		"node.shard_port_base":                  "[node]\nshards = 8\nshard_port_base = 34795",
-		"log.segment_size":                      "[log]\nsegment_size = \"1MiB\"",
 		"log.max_pending":                       "[log]\nmax_pending = \"1MiB\"",
 		"requests.multi_get_max_iteration_size": "[requests]\nmulti_get_max_iteration_size = \"1B\"",
 	} {

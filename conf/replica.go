@@ -30,7 +30,7 @@ type ShardLog struct {
 	Dir          string `toml:"dir" allow:"path?"`
 	SegmentSize  Size   `toml:"segment_size" allow:"1MiB..1GiB"`
 	MaxTotalSize Size   `toml:"max_total_size" allow:"4MiB..16TiB"`
-	MaxPending   Size   `toml:"max_pending" allow:"1MiB..1GiB"`
+	MaxPending   Size   `toml:"max_pending" allow:"1MiB..512MiB"`
 }
 
 // Store holds what all RocksDB instances of the server share, and how each is shaped.
@@ -83,7 +83,7 @@ func DefaultReplica() *Replica {
 			Sync:         "group",
 			SegmentSize:  64 * MiB,
 			MaxTotalSize: 4 * GiB,
-			MaxPending:   64 * MiB,
+			MaxPending:   32 * MiB,
 		},
 		Store: Store{
 			BlockCache:          256 * MiB,
@@ -100,7 +100,7 @@ func DefaultReplica() *Replica {
 			MaxOutbound:        128 * MiB,
 			PrepareWindowCount: 1024,
 			PrepareWindowBytes: 16 * MiB,
-			MaxScanContexts:    10000,
+			MaxScanContexts:    1000,
 		},
 		Requests: Requests{
 			MultiGetMaxIterationCount: 3000,
@@ -142,11 +142,8 @@ func (c *Replica) relations(report func(key, format string, args ...any)) {
 	if c.Log.MaxTotalSize < 4*c.Log.SegmentSize {
 		report("log.max_total_size", "%v: want at least four segments of log.segment_size %v", c.Log.MaxTotalSize, c.Log.SegmentSize)
 	}
-	if c.Log.SegmentSize < 2*c.Limits.MaxWrite {
-		report("log.segment_size", "%v: want at least twice limits.max_write %v", c.Log.SegmentSize, c.Limits.MaxWrite)
-	}
-	if c.Log.MaxPending < 2*c.Limits.MaxWrite {
-		report("log.max_pending", "%v: want at least twice limits.max_write %v", c.Log.MaxPending, c.Limits.MaxWrite)
+	if c.Log.MaxPending < 2*c.Limits.MaxWrite || c.Log.MaxPending > c.Log.SegmentSize/2 {
+		report("log.max_pending", "%v: want at least twice limits.max_write %v and at most half of log.segment_size %v", c.Log.MaxPending, c.Limits.MaxWrite, c.Log.SegmentSize)
 	}
 	if c.Limits.MaxFrame <= c.Limits.MaxWrite {
 		report("limits.max_frame", "%v: want more than limits.max_write %v", c.Limits.MaxFrame, c.Limits.MaxWrite)

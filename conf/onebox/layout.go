@@ -176,8 +176,9 @@ shard_port_base = %d
 
 [log]
 sync = %q
-segment_size = "16MiB"
-max_total_size = "512MiB"
+segment_size = "32MiB"
+max_total_size = "1GiB"
+max_pending = "16MiB"
 
 # Several servers share this machine, so each takes little of it.
 [store]
