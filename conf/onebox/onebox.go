@@ -8,7 +8,7 @@
 //
 //	DIR/meta1/meta.toml        configuration
 //	DIR/meta1/meta.log         everything that the daemon printed
-//	DIR/meta1/pid              its process, while it runs
+//	DIR/meta1/pid              its process and the time of its start, while it runs
 //	DIR/meta1/data/            its journal
 //	DIR/replica1/replica.toml  and so on
 package onebox

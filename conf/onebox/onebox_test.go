@@ -330,11 +330,25 @@ func TestDaemonThatFailsIsToldAtOnce(t *testing.T) {
 func TestPIDOfAnotherProgram(t *testing.T) {
 	c := laidOut(t)
 	n := c.Nodes[0]
-	if err := os.WriteFile(n.pidFile(), []byte(strconv.Itoa(os.Getpid())), 0o644); err != nil {
-		t.Fatal(err)
+	forked, alive := forkTime(os.Getpid())
+	if !alive || forked == "" {
+		t.Fatalf("this process runs since %q, alive: %v", forked, alive)
 	}
-	if pid := n.PID(); pid != 0 {
-		t.Errorf("this test was taken for a meta server: %d", pid)
+	for text, want := range map[string]int{
+		fmt.Sprint(os.Getpid(), " ", forked):  os.Getpid(),
+		fmt.Sprint(os.Getpid(), " 1", forked): 0,
+		fmt.Sprint(os.Getpid()):               0,
+		"no number":                           0, "-1 5": 0, "": 0,
+	} {
+		if err := os.WriteFile(n.pidFile(), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if pid := n.PID(); pid != want {
+			t.Errorf("a pid file %q gives process %d, want %d", text, pid, want)
+		}
+	}
+	if err := os.Remove(n.pidFile()); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -23,21 +23,38 @@ const (
 )
 
 // PID returns the process of the node, or 0 when it does not run. A number left over from a crash, which now belongs
-// to another program, is told apart by the command line.
+// to another program, is told apart by the time at which the process was forked. (Its command line would not do: it is
+// empty for a moment while the daemon's program is loaded.)
 func (n *Node) PID() int {
 	text, err := os.ReadFile(n.pidFile())
 	if err != nil {
 		return 0
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	number, forked, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
+	pid, err := strconv.Atoi(number)
 	if err != nil || pid <= 0 {
 		return 0
 	}
-	command, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	if err != nil || !bytes.Contains(command, []byte(n.Config())) {
+	now, alive := forkTime(pid)
+	if !alive || now != forked {
 		return 0
 	}
 	return pid
+}
+
+// forkTime returns the kernel's start time of a process, and whether it runs. A zombie does not.
+func forkTime(pid int) (ticks string, alive bool) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return "", false
+	}
+	// The second field is the name in brackets and may hold anything; state is the third field, start time the 22nd.
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	const state, start = 3 - 3, 22 - 3
+	if len(fields) <= start {
+		return "", false
+	}
+	return fields[start], fields[state] != "Z" && fields[state] != "X"
 }
 
 // start runs the daemon of a node that does not run.
@@ -54,7 +71,8 @@ func (c *Cluster) start(n *Node) error {
 	if err := c.spawn.start(cmd); err != nil {
 		return fmt.Errorf("onebox: start %s: %w", n.Name, err)
 	}
-	return os.WriteFile(n.pidFile(), []byte(strconv.Itoa(cmd.Process.Pid)+"\n"), 0o644)
+	forked, _ := forkTime(cmd.Process.Pid) // empty if it has ended already, which PID takes for what it is
+	return os.WriteFile(n.pidFile(), fmt.Appendf(nil, "%d %s\n", cmd.Process.Pid, forked), 0o644)
 }
 
 // stop ends a node in the orderly way and kills it if it has not gone when ctx ends.
