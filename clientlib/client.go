@@ -12,7 +12,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
@@ -77,8 +79,9 @@ type Client struct {
 	tables map[string]*Table
 	closed bool
 
-	done chan struct{} // closed by Close
-	wg   sync.WaitGroup
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
 }
 
 // Dial returns a client of the cluster with the given meta servers. It connects when it is first used, so that a
@@ -87,7 +90,8 @@ func Dial(o Options) (*Client, error) {
 	if err := o.ensureDefaults(); err != nil {
 		return nil, err
 	}
-	c := &Client{opt: o, nodes: map[string]*node{}, tables: map[string]*Table{}, done: make(chan struct{})}
+	c := &Client{opt: o, nodes: map[string]*node{}, tables: map[string]*Table{}}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.metas.addresses = append([]string(nil), o.Metas...)
 	c.wg.Add(1)
 	go c.sweep()
@@ -103,9 +107,9 @@ func (c *Client) Close() {
 		return
 	}
 	c.closed = true
-	nodes := c.nodes
+	nodes := slices.Collect(maps.Values(c.nodes))
 	c.mu.Unlock()
-	close(c.done)
+	c.cancel()
 	for _, n := range nodes {
 		n.close()
 	}
@@ -147,16 +151,14 @@ func (c *Client) sweep() {
 	defer c.wg.Done()
 	tick := time.NewTicker(sweepInterval)
 	defer tick.Stop()
+	var nodes []*node
 	for {
 		select {
-		case <-c.done:
+		case <-c.ctx.Done():
 			return
 		case now := <-tick.C:
 			c.mu.Lock()
-			nodes := make([]*node, 0, len(c.nodes))
-			for _, n := range c.nodes {
-				nodes = append(nodes, n)
-			}
+			nodes = slices.AppendSeq(nodes[:0], maps.Values(c.nodes))
 			c.mu.Unlock()
 			for _, n := range nodes {
 				if cn := n.conn.Load(); cn != nil {
@@ -176,7 +178,7 @@ func (c *Client) pause(ctx context.Context, d time.Duration) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-c.done:
+	case <-c.ctx.Done():
 		return ErrClosed
 	}
 }

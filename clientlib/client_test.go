@@ -259,6 +259,54 @@ func TestServerErrors(t *testing.T) {
 	}
 }
 
+// While no meta server answers, what is known goes on working, and calls to a server that is gone fail in time, together.
+func TestMetaOutage(t *testing.T) {
+	c := clienttest.New(t, 1, 2, 2)
+	var down atomic.Bool
+	var dials atomic.Int32
+	_, table := dial(t, c, clientlib.Options{
+		Timeout: 300 * time.Millisecond, DialTimeout: 100 * time.Millisecond,
+		Dial: func(ctx context.Context, address string) (net.Conn, error) {
+			if down.Load() && address != c.Replicas()[1] {
+				dials.Add(1)
+				<-ctx.Done() // a black hole
+				return nil, ctx.Err()
+			}
+			var d net.Dialer
+			return d.DialContext(ctx, "tcp", address)
+		},
+	})
+	ctx := context.Background()
+	keys := [2][]byte{}
+	for i := 0; keys[0] == nil || keys[1] == nil; i++ {
+		key := fmt.Appendf(nil, "%d", i)
+		keys[proto.KeyHash(key)%2] = key
+		if err := table.Set(ctx, key, nil, key, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	down.Store(true)
+	c.SetLeader(-1)
+	c.CloseConns(0)
+	c.CloseConns(1)
+	if v, err := table.Get(ctx, keys[1], nil); err != nil || string(v) != string(keys[1]) {
+		t.Errorf("partition 1: %q, %v", v, err)
+	}
+	dials.Store(0)
+	var wg sync.WaitGroup
+	for range 32 {
+		wg.Go(func() {
+			if _, err := table.Get(ctx, keys[0], nil); !errors.Is(err, clientlib.ErrTimeout) {
+				t.Errorf("partition 0: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := dials.Load(); n >= 32 {
+		t.Errorf("32 calls dialled %d times: they did not share the attempts", n)
+	}
+}
+
 func TestDeadlines(t *testing.T) {
 	c := clienttest.New(t, 1, 1, 1)
 	_, table := dial(t, c, clientlib.Options{Timeout: 50 * time.Millisecond})

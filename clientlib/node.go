@@ -2,7 +2,6 @@ package clientlib
 
 import (
 	"context"
-	"sync"
 	"sync/atomic"
 )
 
@@ -12,7 +11,7 @@ type node struct {
 	address string
 	conn    atomic.Pointer[conn] // nil when there is none
 
-	mu sync.Mutex // held while dialling, so that many callers share one attempt
+	dialling flight
 }
 
 // connect returns the live connection, or makes one. It blocks.
@@ -20,16 +19,21 @@ func (n *node) connect(ctx context.Context) (*conn, error) {
 	if cn := n.conn.Load(); cn != nil {
 		return cn, nil
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	if err := n.dialling.join(ctx, n.client, n.dial); err != nil {
+		return nil, err
+	}
 	if cn := n.conn.Load(); cn != nil {
 		return cn, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, n.client.opt.DialTimeout)
+	return nil, ErrSessionReset // lost again at once
+}
+
+func (n *node) dial() error {
+	ctx, cancel := context.WithTimeout(n.client.ctx, n.client.opt.DialTimeout)
 	defer cancel()
 	nc, err := n.client.opt.Dial(ctx, n.address)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	cn := newConn(nc, n.client.opt.Pipeline, n.client.opt.MaxFrame)
 	n.conn.Store(cn)
@@ -40,9 +44,9 @@ func (n *node) connect(ctx context.Context) (*conn, error) {
 	if !running {
 		n.conn.Store(nil)
 		cn.fail(ErrClosed)
-		return nil, ErrClosed
+		return ErrClosed
 	}
-	return cn, nil
+	return nil
 }
 
 func (n *node) close() {

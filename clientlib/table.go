@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,8 +15,8 @@ type Table struct {
 	client *Client
 	name   string
 
-	route atomic.Pointer[route]
-	mu    sync.Mutex // held while the route is fetched, so that many callers share one query
+	route    atomic.Pointer[route]
+	fetching flight
 }
 
 // route is where the partitions of a table are. It is immutable.
@@ -40,7 +39,7 @@ func (c *Client) Open(ctx context.Context, name string) (*Table, error) {
 	t = &Table{client: c, name: name}
 	ctx, cancel := c.bounded(ctx)
 	defer cancel()
-	if err := t.refresh(ctx, time.Now()); err != nil {
+	if err := t.fetch(ctx); err != nil {
 		return nil, err
 	}
 	c.mu.Lock()
@@ -66,13 +65,19 @@ func (t *Table) Name() string { return t.name }
 // Partitions returns how many partitions the table has, as far as the client knows.
 func (t *Table) Partitions() int { return len(t.route.Load().primary) }
 
-// refresh fetches the route, unless another caller did after since.
-func (t *Table) refresh(ctx context.Context, since time.Time) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if r := t.route.Load(); r != nil && r.fetched.After(since) {
-		return nil
+// refresh asks for the route unless it was fetched after since. It waits for the answer for a moment only: while no
+// meta server answers, the route that is known may still be the right one.
+func (t *Table) refresh(ctx context.Context, since time.Time) {
+	if t.route.Load().fetched.After(since) {
+		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, retryMost)
+	defer cancel()
+	// An error shows in the next attempt, which meets the old route.
+	_ = t.fetching.join(ctx, t.client, func() error { return t.fetch(t.client.ctx) })
+}
+
+func (t *Table) fetch(ctx context.Context) error {
 	cfg, err := t.client.QueryConfig(ctx, t.name)
 	if err != nil {
 		return err
@@ -178,7 +183,7 @@ func (t *Table) later(call *Call, cause error) {
 
 func (t *Table) retry(call *Call, cause error) {
 	failed := time.Now()
-	ctx, cancel := context.WithDeadline(context.Background(), call.deadline)
+	ctx, cancel := context.WithDeadline(t.client.ctx, call.deadline)
 	defer cancel()
 	if call.attempts++; call.attempts > 1 {
 		if err := t.client.pause(ctx, min(retryFirst<<min(call.attempts-2, 10), retryMost)); err != nil {
@@ -187,17 +192,17 @@ func (t *Table) retry(call *Call, cause error) {
 		}
 	}
 	if !errors.Is(cause, errNotDialled) || call.attempts > 1 {
-		if err := t.refresh(ctx, failed); err != nil && ctx.Err() != nil {
-			t.stop(call, err, cause)
-			return
-		}
+		t.refresh(ctx, failed)
 	}
 	r := t.route.Load()
 	if n := r.primary[r.moved[call.Hash%uint64(len(r.moved))]]; n != nil {
-		if _, err := n.connect(ctx); err != nil && ctx.Err() != nil {
-			t.stop(call, err, cause)
-			return
+		if _, err := n.connect(ctx); err != nil {
+			cause = err
 		}
+	}
+	if err := ctx.Err(); err != nil {
+		t.stop(call, err, cause)
+		return
 	}
 	if call.canceled.Load() {
 		call.done(context.Canceled)
@@ -208,8 +213,11 @@ func (t *Table) retry(call *Call, cause error) {
 
 // stop ends a call that was certainly not executed, and says what kept it from being sent.
 func (t *Table) stop(call *Call, err, cause error) {
-	if errors.Is(err, context.DeadlineExceeded) {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
 		err = ErrTimeout
+	case errors.Is(err, context.Canceled):
+		err = ErrClosed
 	}
 	if !errors.Is(err, cause) {
 		err = fmt.Errorf("%w: %w", err, cause)
