@@ -3,6 +3,7 @@ package rrdb
 import (
 	"bytes"
 	"math"
+	"sync"
 
 	"pegasus/engine"
 	"pegasus/netcore/invariant"
@@ -37,17 +38,15 @@ type rangeRead struct {
 	countOnly    bool
 
 	it    engine.Iterator
-	rows  engine.Rows
-	dry   bool                         // the iterator has nothing behind the arena
-	taken int                          // rows at the start of the arena that are done with
+	mem   *arena
+	dry   bool                         // the iterator has nothing behind mem.rows
+	taken int                          // rows at the start of mem.rows that are done with
 	at    int                          // row that visit looks at
 	visit func(key, value []byte) bool // visitRow, bound once
 
 	count int
 	iter  int
 	bytes int
-	kvs   proto.List
-	ends  []int // of each result in kvs.Raw, for reverse reads
 	end   ending
 	err   error
 }
@@ -71,8 +70,33 @@ const (
 	sliceBytes = 1 << 20
 )
 
+// arena is the memory of a range read: the rows of the last slice and the results. It is used again by later reads.
+type arena struct {
+	rows   engine.Rows
+	kvs    proto.List
+	ends   []int  // of each result in kvs.Raw, for reverse reads
+	turned []byte // kvs.Raw, last result first
+}
+
+// keptBytes is the size of results above which their memory is not kept for later.
+const keptBytes = 64 << 10
+
+var arenas = sync.Pool{New: func() any { return new(arena) }}
+
+// release gives the memory back. What it held was bytes of results.
+func (a *arena) release(bytes int) {
+	if bytes > keptBytes {
+		return
+	}
+	a.rows.Reset()
+	a.kvs.Reset()
+	a.ends = a.ends[:0]
+	arenas.Put(a)
+}
+
 func (r *rangeRead) init(store engine.Store, env *Env) {
 	r.store, r.env, r.visit = store, *env, r.visitRow
+	r.mem = arenas.Get().(*arena)
 	r.maxCount, r.maxIter = math.MaxInt, math.MaxInt
 }
 
@@ -89,7 +113,7 @@ func (r *rangeRead) Run(tier engine.Tier, budget engine.SliceLimit) (State, erro
 				break
 			}
 		}
-		more, outcome, err := r.it.Next(&r.rows, r.slice(budget))
+		more, outcome, err := r.it.Next(&r.mem.rows, r.slice(budget))
 		if outcome == engine.WouldBlock {
 			invariant.Assertf(r.opts.Tier == engine.TierCache, "an iterator that may block would block")
 			r.restart()
@@ -140,11 +164,11 @@ func (r *rangeRead) slice(budget engine.SliceLimit) engine.SliceLimit {
 
 // takeRows takes what is left in the arena, up to the end of the walk.
 func (r *rangeRead) takeRows() {
-	if r.end != running || r.taken == r.rows.Len() {
+	if r.end != running || r.taken == r.mem.rows.Len() {
 		return
 	}
 	r.at = 0
-	r.rows.Each(r.visit)
+	r.mem.rows.Each(r.visit)
 }
 
 func (r *rangeRead) visitRow(key, value []byte) bool {
@@ -212,9 +236,9 @@ func (r *rangeRead) judge(key, value []byte) error {
 		kv.Value = nil
 	}
 	r.bytes += len(kv.Key) + len(kv.Value)
-	r.kvs.AddKeyValue(kv)
+	r.mem.kvs.AddKeyValue(kv)
 	if r.opts.Reverse {
-		r.ends = append(r.ends, len(r.kvs.Raw))
+		r.mem.ends = append(r.mem.ends, len(r.mem.kvs.Raw))
 	}
 	return nil
 }
@@ -232,23 +256,24 @@ func (env *Env) owns(key []byte) bool {
 // results returns what was collected, in ascending order of keys whatever the direction was.
 func (r *rangeRead) results() proto.List {
 	if !r.opts.Reverse {
-		return r.kvs
+		return r.mem.kvs
 	}
-	turned := make([]byte, 0, len(r.kvs.Raw))
-	for i := len(r.ends) - 1; i >= 0; i-- {
+	turned := r.mem.turned[:0]
+	for i := len(r.mem.ends) - 1; i >= 0; i-- {
 		start := 0
 		if i > 0 {
-			start = r.ends[i-1]
+			start = r.mem.ends[i-1]
 		}
-		turned = append(turned, r.kvs.Raw[start:r.ends[i]]...)
+		turned = append(turned, r.mem.kvs.Raw[start:r.mem.ends[i]]...)
 	}
-	return proto.List{N: r.kvs.N, Raw: turned}
+	r.mem.turned = turned
+	return proto.List{N: r.mem.kvs.N, Raw: turned}
 }
 
 // restart forgets everything that was collected.
 func (r *rangeRead) restart() {
-	r.Close()
-	r.rows.Reset()
+	r.closeIterator()
+	r.mem.rows.Reset()
 	r.dry, r.taken = false, 0
 	r.clear()
 }
@@ -256,8 +281,8 @@ func (r *rangeRead) restart() {
 // clear empties the results and makes the walk ready to go on where it is.
 func (r *rangeRead) clear() {
 	r.count, r.iter, r.bytes, r.end = 0, 0, 0, running
-	r.kvs.Reset()
-	r.ends = r.ends[:0]
+	r.mem.kvs.Reset()
+	r.mem.ends = r.mem.ends[:0]
 }
 
 func (r *rangeRead) fail(err error) {
@@ -273,6 +298,14 @@ func (r *rangeRead) TimeUp() {
 }
 
 func (r *rangeRead) Close() {
+	r.closeIterator()
+	if r.mem != nil {
+		r.mem.release(r.bytes)
+		r.mem = nil
+	}
+}
+
+func (r *rangeRead) closeIterator() {
 	if r.it != nil {
 		r.it.Close()
 		r.it = nil

@@ -28,9 +28,9 @@ type Read interface {
 	Run(tier engine.Tier, budget engine.SliceLimit) (State, error)
 	// TimeUp ends the read with what it has: Limits.IterationTime has passed. The caller has the clock.
 	TimeUp()
-	// AppendReply appends the result struct.
+	// AppendReply appends the result struct. It is called at most once, before Close.
 	AppendReply(dst []byte) []byte
-	// Close releases the iterator. It may be called in any state and more than once.
+	// Close releases iterator and memory. It may be called in any state and more than once.
 	Close()
 }
 

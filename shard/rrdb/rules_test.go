@@ -263,7 +263,7 @@ func TestTimeUp(t *testing.T) {
 		if state, err := read.Run(engine.TierCache, one); state != rrdb.Done || err != nil {
 			t.Fatalf("%v, %v", state, err)
 		}
-		read.Close()
+		defer read.Close()
 		return read.AppendReply(nil)
 	}
 	var multi proto.MultiGetResponse

@@ -114,9 +114,6 @@ func (s *Scanner) NextBatch(env *Env) {
 	s.maxIter, s.later, s.handle = s.batch, true, proto.ScanNone
 }
 
-// keptBytes is how much result memory a scanner keeps while it waits for the next SCAN.
-const keptBytes = 64 << 10
-
 // AppendReply appends the result struct of the batch. It is called once per batch.
 func (s *Scanner) AppendReply(dst []byte) []byte {
 	reply := proto.ScanResponse{GPID: s.env.GPID, Server: s.env.Server}
@@ -136,23 +133,23 @@ func (s *Scanner) AppendReply(dst []byte) []byte {
 		}
 	}
 	dst = reply.AppendResult(dst)
-	if s.bytes > keptBytes {
+	if s.Unfinished() && s.bytes > keptBytes {
 		s.shrink()
 	}
 	return dst
 }
 
-// shrink gives back the memory of large results and keeps only the rows that are still to be taken.
+// shrink gives back the memory of large results before the scanner is parked and keeps only the rows still to be taken.
 func (s *Scanner) shrink() {
-	var rest engine.Rows
+	rest := new(arena)
 	n := 0
-	s.rows.Each(func(key, value []byte) bool {
+	s.mem.rows.Each(func(key, value []byte) bool {
 		if n++; n > s.taken {
-			rest.Append(key, value)
+			rest.rows.Append(key, value)
 		}
 		return true
 	})
-	s.kvs, s.rows, s.taken = proto.List{}, rest, 0
+	s.mem, s.taken = rest, 0
 }
 
 // AppendNoScannerReply appends the result of a SCAN whose context is unknown or has expired.
