@@ -103,15 +103,13 @@ func (r *rangeRead) init(store engine.Store, env *Env) {
 func (r *rangeRead) Run(tier engine.Tier, budget engine.SliceLimit) (State, error) {
 	r.takeRows()
 	for r.end == running {
-		if r.dry {
+		if r.dry || r.noBounds() {
 			r.end = exhausted
 			break
 		}
-		if r.it == nil {
-			if err := r.open(tier); err != nil {
-				r.fail(err)
-				break
-			}
+		if err := r.open(tier); err != nil {
+			r.fail(err)
+			break
 		}
 		more, outcome, err := r.it.Next(&r.mem.rows, r.slice(budget))
 		if outcome == engine.WouldBlock {
@@ -138,10 +136,13 @@ func (r *rangeRead) Run(tier engine.Tier, budget engine.SliceLimit) (State, erro
 	return Done, nil
 }
 
+// noBounds tells whether the bounds of the iterator leave nothing between them.
+func (r *rangeRead) noBounds() bool {
+	return r.opts.Lower != nil && r.opts.Upper != nil && bytes.Compare(r.opts.Lower, r.opts.Upper) >= 0
+}
+
 func (r *rangeRead) open(tier engine.Tier) (err error) {
-	if r.opts.Lower != nil && r.opts.Upper != nil && bytes.Compare(r.opts.Lower, r.opts.Upper) >= 0 {
-		r.end = exhausted
-		r.it = noRecords{}
+	if r.it != nil {
 		return nil
 	}
 	r.opts.Tier = tier
@@ -311,13 +312,3 @@ func (r *rangeRead) closeIterator() {
 		r.it = nil
 	}
 }
-
-// noRecords is the iterator over an empty range.
-type noRecords struct{}
-
-func (noRecords) Next(rows *engine.Rows, _ engine.SliceLimit) (more bool, o engine.Outcome, err error) {
-	rows.Reset()
-	return false, engine.Found, nil
-}
-
-func (noRecords) Close() {}
