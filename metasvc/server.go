@@ -76,7 +76,7 @@ type Server struct {
 	// Owned by the loop.
 	core    *core.Core
 	effects core.Effects
-	journal *journal.Journal // nil until it is open
+	journal *journal.Journal // nil until it is open; never changes after Start
 	calls   map[uint64]call
 	token   uint64
 	failed  error
@@ -169,9 +169,7 @@ func (s *Server) Addr() string { return s.loop.Addrs()[0] }
 
 // Stop hands the leadership over if it can, then closes the journal and every session.
 func (s *Server) Stop() error {
-	var j *journal.Journal
-	s.onLoop(func() { j = s.journal })
-	return errors.Join(j.Close(), s.stopLoop())
+	return errors.Join(s.journal.Close(), s.stopLoop())
 }
 
 func (s *Server) stopLoop() error {

@@ -8,9 +8,18 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"pegasus/netcore/proto"
 	"pegasus/netcore/proto/golden/compare"
 )
+
+// The event library keeps a worker pool for the life of the process.
+func TestMain(m *testing.M) {
+	const pool = "github.com/panjf2000/ants/v2."
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction(pool+"(*poolCommon).purgeStaleWorkers"),
+		goleak.IgnoreAnyFunction(pool+"(*poolCommon).ticktock"), goleak.IgnoreAnyFunction(pool+"(*goWorker).run.func1"))
+}
 
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()

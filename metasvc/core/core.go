@@ -34,6 +34,7 @@ type Options struct {
 // Limits of the cluster and of the work in flight.
 const (
 	maxNameLen         = 1024
+	maxEnvBytes        = 1 << 20 // of one request, keys and values together
 	maxAppPartitions   = 1 << 16
 	maxPartitions      = 1 << 20
 	maxWaiting         = 4096

@@ -133,6 +133,13 @@ func validCreateEnvs(envs map[string]string) bool {
 	return true
 }
 
+func envBytes(envs map[string]string) (n int) {
+	for k, v := range envs {
+		n += len(k) + len(v)
+	}
+	return n
+}
+
 const (
 	hintNoApp     = "app cannot be found"
 	hintDropping  = "app is being dropped"
@@ -149,7 +156,13 @@ func checkEnvRequest(r *proto.UpdateAppEnvRequest) (res Result, done bool) {
 		if len(r.Keys) == 0 || len(r.Keys) != len(r.Values) {
 			return bad, true
 		}
+		size := 0
 		for i, k := range r.Keys {
+			size += len(k) + len(r.Values[i])
+			if size > maxEnvBytes {
+				bad.Hint = fmt.Sprintf("app envs of more than %d bytes", maxEnvBytes)
+				return bad, true
+			}
 			if bad.Hint = validateEnv(k, r.Values[i]); bad.Hint != "" {
 				return bad, true
 			}

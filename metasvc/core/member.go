@@ -13,8 +13,8 @@ import (
 type member struct {
 	id    proto.NodeID
 	link  uint64 // connection on which it said Hello; 0: none
-	alive bool
-	heard int64 // monotonic time of the last sign of life
+	alive bool   // heard of within the grace
+	heard int64  // monotonic time of the last sign of life
 	// relevant is the newest revision pushed over link; pushed is when that was.
 	relevant int64
 	pushed   int64
@@ -115,9 +115,7 @@ func (c *Core) welcome(now Now, link, seq uint64, msg *proto.NodeHello, out *Eff
 	c.byLink[link] = m
 	clear(m.apps)
 	clear(m.reports)
-	for _, r := range msg.Replicas {
-		m.reports[r.GPID] = r
-	}
+	m.note(msg.Replicas)
 	apps, parts := c.collect(m, -1)
 	m.relevant, m.pushed = c.st.revision, now.Mono
 	out.Send = append(out.Send, Send{Link: link, Kind: proto.PeerHelloAck, Seq: seq, Msg: &proto.NodeHelloAck{
@@ -152,8 +150,15 @@ func (c *Core) report(e Report) {
 	if m == nil || m.id != e.Msg.Node {
 		return
 	}
-	for _, r := range e.Msg.Replicas {
-		m.reports[r.GPID] = r
+	m.note(e.Msg.Replicas)
+}
+
+// note keeps what the node says of its replicas, as far as there can be partitions.
+func (m *member) note(replicas []proto.ReplicaReport) {
+	for _, r := range replicas {
+		if _, known := m.reports[r.GPID]; known || len(m.reports) < maxPartitions {
+			m.reports[r.GPID] = r
+		}
 	}
 }
 

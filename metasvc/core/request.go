@@ -102,7 +102,7 @@ func (c *Core) admit(r *proto.CreateAppRequest) (res Result, done bool) {
 	case o.PartitionCount <= 0 || o.PartitionCount > maxAppPartitions,
 		o.ReplicaCount < c.opt.MinReplicas || o.ReplicaCount > c.opt.MaxReplicas || int(o.ReplicaCount) > alive,
 		!validCreateEnvs(o.Envs),
-		len(r.AppName) > maxNameLen:
+		len(r.AppName) > maxNameLen, len(o.AppType) > maxNameLen, envBytes(o.Envs) > maxEnvBytes:
 		return Result{Err: proto.ErrInvalidParameters}, true
 	}
 	if res, done = c.st.checkCreate(r); done {

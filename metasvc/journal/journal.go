@@ -178,7 +178,7 @@ func raftConfig(cfg *Config) *raft.Config {
 	rc.LocalID = raft.ServerID(cfg.Self)
 	rc.HeartbeatTimeout, rc.ElectionTimeout = election, election
 	// A leader that hears no majority gives up before the others can have elected another one.
-	rc.LeaderLeaseTimeout = election / 2
+	rc.LeaderLeaseTimeout = election * 3 / 4
 	rc.BatchApplyCh = true
 	rc.SnapshotInterval = snapshotPeriod
 	rc.NoLegacyTelemetry = true
@@ -254,6 +254,7 @@ func (j *Journal) Close() error {
 		err := j.raft.Shutdown().Error()
 		close(j.stop)
 		j.workers.Wait()
+		j.transport.CloseStreams() // Close ends the listener only
 		j.closeErr = errors.Join(err, j.transport.Close(), j.store.Close())
 	})
 	return j.closeErr

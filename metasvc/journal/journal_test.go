@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
 
 // tape is a Machine that remembers what it was given.
@@ -73,6 +75,8 @@ func (t *tape) ready() (Status, bool) {
 	defer t.mu.Unlock()
 	return t.status, t.status.Ready
 }
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // eventually waits for a condition.
 func eventually(t *testing.T, what string, cond func() bool) {
