@@ -5,28 +5,6 @@ import (
 	"pegasus/netcore/proto"
 )
 
-// Limits bound the window of prepared, uncommitted mutations of one partition.
-//
-// Apache Pegasus allows 20 mutations (staleness_for_commit); with batching and group commit the window has to cover what
-// arrives during a few fsyncs, so here it is bounded by memory first and by a generous count second.
-type Limits struct {
-	// Mutations is the highest number of uncommitted mutations; a further proposal gets ErrCapacityExceeded. Default 4096.
-	Mutations int
-	// Bytes is the highest sum of their batch lengths; a further proposal gets ErrBusy. A single batch above it can never
-	// be accepted and gets ErrInvalidData. Default 64 MiB.
-	Bytes int
-}
-
-func (l Limits) withDefaults() Limits {
-	if l.Mutations <= 0 {
-		l.Mutations = 4096
-	}
-	if l.Bytes <= 0 {
-		l.Bytes = 64 << 20
-	}
-	return l
-}
-
 // Restored is what a replica knows about itself before its configuration is confirmed: all zero for a new partition.
 type Restored struct {
 	// Ballot is the highest ballot seen, from disk. A configuration below it is ignored.
@@ -58,6 +36,10 @@ type Replica struct {
 	timestamp int64        // of prepared
 
 	window window // (committed, prepared]
+
+	leases    LeaseView
+	timing    Timing
+	want, min int
 }
 
 // NewReplica returns an Inactive replica. It serves after the first EventConfigure that names self as primary.
@@ -80,6 +62,16 @@ func NewReplica(gpid proto.GPID, self proto.NodeID, limits Limits, r Restored) *
 	return rep
 }
 
+// Attach connects the replica to its node's leases; it must be done before the first Step of a replica of a group that may
+// have several members.
+func (r *Replica) Attach(leases LeaseView, t Timing) { r.leases, r.timing = leases, t }
+
+// SetMembers says how many members the table wants, and how many a group must have to take writes; see MinMembers.
+func (r *Replica) SetMembers(want, min int) { r.want, r.min = want, min }
+
+// MayRead tells whether a read may be answered at now, a fresh reading of the clock. Ask when the read has finished.
+func (r *Replica) MayRead(now int64) bool { return r.role == Primary }
+
 // Step takes one event and appends its consequences to out. It panics on events that only a bug can produce: a decree
 // never appended, a timestamp that goes back, two primaries under one ballot.
 func (r *Replica) Step(ev *Event, out *Effects) {
@@ -94,6 +86,8 @@ func (r *Replica) Step(ev *Event, out *Effects) {
 		r.logFailed(out)
 	case EventFlushed:
 		r.flushed(ev.Decree)
+	case EventMessage, EventTick, EventAddLearner, EventHandOver, EventRemove, EventLogRead, EventCheckpointSent,
+		EventCheckpointInstalled, EventAskRefused:
 	default:
 		invariant.Assertf(false, "%v: unknown event kind %d", r.gpid, ev.Kind)
 	}
