@@ -31,6 +31,8 @@ type ReplicaReport struct {
 	DiskTag   string `thrift:"7"`
 	// Failure is why the replica cannot serve (quarantined, open failed); empty when it is well.
 	Failure string `thrift:"8"`
+	// Learners are the nodes that a primary feeds at present, so that meta proposes nobody twice.
+	Learners []NodeID `thrift:"9,opt"`
 }
 
 // PartitionConfig is a configuration of a partition as meta's register holds it.
@@ -51,6 +53,26 @@ type NodeHello struct {
 	Replicas    []ReplicaReport `thrift:"6"`
 	// IP is the advertised address as Apache clients need it.
 	IP RPCAddress `thrift:"7"`
+	// Transfer is where the node hands out checkpoints to learners.
+	Transfer HostPort `thrift:"8,opt"`
+}
+
+// PeerNode is a registered node as the others reach it. An invalid Address is that of a node whose address another one
+// has taken over: nothing is to be dialled.
+type PeerNode struct {
+	Node      NodeID   `thrift:"1"`
+	Address   HostPort `thrift:"2"`
+	Shards    int32    `thrift:"3"`
+	ShardPort int32    `thrift:"4"` // as in NodeHello
+	Transfer  HostPort `thrift:"5"`
+	Alive     bool     `thrift:"6"` // by meta's failure detector; members judge by their own leases
+}
+
+// TableSettings is what a node must know of a table beyond AppInfo, whose fields belong to the Apache protocol.
+type TableSettings struct {
+	AppID int32 `thrift:"1"`
+	// MinReplicas is how many members a partition must have to take writes (mutation_2pc_min_replica_count), at least 1.
+	MinReplicas int32 `thrift:"2"`
 }
 
 // NodeHelloAck answers NodeHello. On ErrForwardToOthers Leader says where to go, if known; otherwise the lists are complete:
@@ -62,6 +84,8 @@ type NodeHelloAck struct {
 	Revision    int64             `thrift:"4"` // of the cluster state that the lists show
 	Apps        []AppInfo         `thrift:"5"`
 	Partitions  []PartitionConfig `thrift:"6"`
+	Nodes       []PeerNode        `thrift:"7,opt"` // every registered node, the receiver too
+	Settings    []TableSettings   `thrift:"8,opt"` // one for each of Apps
 }
 
 // NodeBeacon says that the node lives. SentAt is the node's own monotonic clock in nanoseconds, echoed unread.
@@ -81,29 +105,52 @@ type NodeBeaconAck struct {
 }
 
 // Assignments is a push of changed tables and configurations that concern the node. An app with a status other than
-// AppAvailable is to be closed on the node; its data stays.
+// AppAvailable is to be closed on the node; its data stays. A table may be listed without a partition: the node is about
+// to be invited as a learner.
 type Assignments struct {
 	Revision   int64             `thrift:"1"`
 	Apps       []AppInfo         `thrift:"2"`
 	Partitions []PartitionConfig `thrift:"3"`
+	Nodes      []PeerNode        `thrift:"4,opt"` // those that changed
+	Settings   []TableSettings   `thrift:"5,opt"` // one for each of Apps
 }
 
-// Proposal asks a node to ask for a change of configuration: members act, meta only proposes.
+// Proposal asks a node to bring about a change of configuration: members act, meta only proposes. It may be lost, doubled
+// or late; Config tells what it was based on.
+//
+//	CTAssignPrimary    to Node itself: become the first primary
+//	CTAddSecondary     to the primary: take Node as a learner, and as a secondary when it has caught up
+//	CTRemove           to the primary: have Node, a secondary, removed
+//	CTUpgradeToPrimary to the primary: hand over to Node, a secondary
+//	CTUpgradeToPrimary to Node itself, a secondary, when the primary is dead: take over
 type Proposal struct {
-	App    AppInfo         `thrift:"1"`
-	Config PartitionConfig `thrift:"2"` // the current configuration the proposal is based on
-	Type   ConfigType      `thrift:"3"`
-	Node   NodeID          `thrift:"4"` // the node that the change is about
+	App      AppInfo         `thrift:"1"`
+	Config   PartitionConfig `thrift:"2"` // the current configuration the proposal is based on
+	Type     ConfigType      `thrift:"3"`
+	Node     NodeID          `thrift:"4"` // the node that the change is about
+	Settings TableSettings   `thrift:"5"`
 }
 
-// UpdateConfig asks meta to replace the configuration with ballot Config.Ballot-1 by Config.
+// UpdateConfig asks meta to change the configuration with ballot Config.Ballot-1. Type and Node are what is asked; meta
+// computes the new configuration from them and the one that stands, and gives it Config.Ballot. The members in Config
+// only serve to recognise a repetition.
+//
+//	CTAssignPrimary            From = Node, no member: Node becomes the first primary
+//	CTPrimaryForceUpdateBallot From = Node, the primary: the same members under a new ballot
+//	CTAddSecondary, CTUpgradeToSecondary     From the primary, Node no member: becomes a secondary
+//	CTRemove, CTDowngradeToInactive          From the primary, Node a secondary: is no member any more
+//	CTUpgradeToPrimary         From the primary, Node a secondary: the two change places
+//	CTUpgradeToPrimary         From = Node, a secondary: takes the place of the primary, which is no member any more
 type UpdateConfig struct {
 	Config PartitionConfig `thrift:"1"`
 	Type   ConfigType      `thrift:"2"`
 	Node   NodeID          `thrift:"3"`
+	From   NodeID          `thrift:"4,opt"` // who asks; zero: Node
 }
 
-// UpdateConfigAck answers UpdateConfig: ErrOK, or ErrInvalidVersion with the configuration that stands.
+// UpdateConfigAck answers UpdateConfig. Config is the register as it stands, with InvalidBallot where it is not known.
+// ErrOK: it is as asked. ErrInvalidVersion: somebody else was first. ErrBusy: another change is under way, ask again.
+// ErrInvalidParameters: the register does not allow it. All others: ask again later, at the leader.
 type UpdateConfigAck struct {
 	Err    ErrCode         `thrift:"1"`
 	Config PartitionConfig `thrift:"2"`
