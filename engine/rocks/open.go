@@ -181,7 +181,11 @@ func (s *Store) load() error {
 		return err
 	}
 	s.applied.Store(int64(decree))
-	return nil
+	scenario, ok, err := s.metaGet(keyUsageScenario)
+	if err != nil || !ok || scenario == ScenarioNormal {
+		return err
+	}
+	return s.applyScenario(scenario)
 }
 
 // metaNumber reads a meta record that every complete store has.
