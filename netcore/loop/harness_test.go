@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,6 +39,8 @@ type echo struct {
 	onOpened func(s *Session) error
 	onMsg    func(m *msg)
 	onTurn   func()
+
+	gone atomic.Bool // for tests: the loop has stopped
 
 	mu     sync.Mutex
 	opened int
