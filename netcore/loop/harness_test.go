@@ -221,3 +221,18 @@ func onLoop(t testing.TB, l *Loop[msg], fn func()) {
 		t.Fatal("the loop does not answer")
 	}
 }
+
+// holdLoop stops the loop within a turn until release is called.
+func holdLoop(t testing.TB, l *Loop[msg]) (release func()) {
+	t.Helper()
+	entered, blocked := make(chan struct{}), make(chan struct{})
+	if err := l.Do(func() { close(entered); <-blocked }); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-entered:
+	case <-time.After(patience):
+		t.Fatal("the loop does not answer")
+	}
+	return func() { close(blocked) }
+}

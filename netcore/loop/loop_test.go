@@ -354,14 +354,11 @@ func TestTurnBatches(t *testing.T) {
 		conns = append(conns, dial(t, l))
 	}
 	eventually(t, "eight sessions", func() bool { return h.openedCount() == 8 })
-	block := make(chan struct{})
-	if err := l.Do(func() { <-block }); err != nil { // so that all eight are ready together
-		t.Fatal(err)
-	}
+	release := holdLoop(t, l) // so that all eight are ready together
 	for _, c := range conns {
 		send(t, c, []byte("ping"))
 	}
-	close(block)
+	release()
 	for _, c := range conns {
 		expect(t, c, []byte("ping"))
 	}
@@ -390,13 +387,10 @@ func TestPrediction(t *testing.T) {
 		t.Fatalf("inline %v, %d of 100 turns", mode, n)
 	}
 	for range 20 * probeEvery {
-		block := make(chan struct{})
-		if err := l.Do(func() { <-block }); err != nil {
-			t.Fatal(err)
-		}
+		release := holdLoop(t, l)
 		send(t, one, f)
 		send(t, two, f)
-		close(block)
+		release()
 		expect(t, one, f)
 		expect(t, two, f)
 		if _, mode := inlined(); !mode {
