@@ -1,0 +1,5 @@
+package shard
+
+const childEnv = "PEGASUS_SHARD_TEST_CHILD"
+
+func runChild() {}
