@@ -126,7 +126,9 @@ func (h *history) mutation(r *Record, at position) {
 	case p.lost.First != 0 && r.Decree > p.lost.First:
 		p.lost.Last = min(p.lost.Last, r.Decree-1)
 		return
-	case last == 0 && h.flushed == nil, r.Decree == last+1, r.Decree <= p.flushed+1 && r.Decree > last:
+	case r.Decree == last+1, r.Decree <= p.flushed+1 && r.Decree > last:
+	case last == 0 && (h.flushed == nil || len(h.open) == 0):
+		// Nothing was lost before it here: what it continues is in another log, or the store; merge will see.
 	case r.Decree <= last && r.Ballot > p.ballot:
 	case r.Decree > last+1:
 		if p.hole == nil {
