@@ -27,6 +27,11 @@ import (
 // mode. Two, because the first probe may begin with the last socket of a batch (with pairs it always did), the second
 // one then begins with the first.
 //
+// Measured with an echo handler on a shared machine of two processors (BenchmarkEcho): one session at depth 1, 21-52 us
+// a round trip in either mode, the difference is below the noise; 16 sessions, batch saves about 10 % of the server's
+// CPU at depth 1 and nothing resolvable at depth 16 and 128. What batch is for, sharing a store read and a log append
+// among the sessions of a turn, an echo does not show. TurnMode is there to measure it again with real work.
+//
 // Rejected: a socket pair as end-of-batch marker (no allocation, but it has to be read, one more system call); guessing
 // from the time between two callbacks (depends on the machine); a goroutine per loop around epoll of our own (the
 // library would have to be replaced).
