@@ -252,6 +252,48 @@ func TestGapBetweenLogsSpoils(t *testing.T) {
 	}
 }
 
+// TestOverlapBetweenLogs: the same decrees in two logs. An unfinished copy shortens nothing, a longer one continues, and a
+// higher ballot replaces.
+func TestOverlapBetweenLogs(t *testing.T) {
+	for _, c := range []struct {
+		from, to proto.Decree
+		ballot   proto.Ballot
+		want     string
+	}{
+		{5, 8, 1, "1..20"}, {5, 20, 1, "1..20"}, {5, 25, 1, "1..25"}, {1, 3, 1, "1..20"}, {1, 25, 1, "1..25"}, {5, 8, 2, "1..8"},
+	} {
+		fsys := disk.NewMem(1)
+		dirs := []string{"/log/0", "/log/1"}
+		logs, _, _, err := OpenAll(fsys, dirs, nil, small(), replayed{}.take)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fill(t, logs[0], 1, 20, 20, 0)
+		for d := c.from; d <= c.to; d++ {
+			mustAppend(t, logs[1], rec(gpid(0), d, c.ballot, 20))
+		}
+		mustDrain(t, logs[1])
+		got := replayed{}
+		_, _, rep, err := OpenAll(fsys, dirs, nil, small(), got.take)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantSpoiled(t, rep)
+		if d := got.decrees(gpid(0)); d != c.want || len(rep.Split) != 1 {
+			t.Errorf("copy of %d..%d with ballot %d: replayed %s, want %s", c.from, c.to, c.ballot, d, c.want)
+		}
+		for _, r := range got[gpid(0)] {
+			b := proto.Ballot(1)
+			if r.Decree >= c.from && r.Decree <= c.to {
+				b = c.ballot
+			}
+			if !sameRecord(r, rec(gpid(0), r.Decree, b, 20)) {
+				t.Errorf("copy of %d..%d with ballot %d: wrong record %d", c.from, c.to, c.ballot, r.Decree)
+			}
+		}
+	}
+}
+
 func TestReplayErrorEndsOpen(t *testing.T) {
 	fsys := disk.NewMem(1)
 	l, _, _ := mustOpen(t, fsys, "/log", small())
