@@ -256,7 +256,7 @@ func (s *Store) Checkpoint(dir string, flush bool) (proto.Decree, error) {
 	if err := cp.CreateCheckpoint(dir, neverFlush); err != nil {
 		return 0, openError(dir, err)
 	}
-	// A flush may have run since the decree was last known here, so it is asked from the copy, which checks it, too.
+	// A flush may have run since the decree was last known here, so it is asked from the copy.
 	decree, err := decreeOf(dir, s.o)
 	if err != nil {
 		return 0, errors.Join(err, os.RemoveAll(dir))
