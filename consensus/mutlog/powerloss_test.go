@@ -171,7 +171,7 @@ func (m *machine) inject() {
 
 // TestPowerLossKeepsWhatWasReportedDurable: many lives, each of several boots, with and without I/O errors in between.
 func TestPowerLossKeepsWhatWasReportedDurable(t *testing.T) {
-	segments, lives := 0, uint64(300)
+	segments, lives := 0, uint64(200)
 	if testing.Short() {
 		lives = 50
 	}
