@@ -23,7 +23,7 @@ func open(t testing.TB, dir string) engine.Store {
 func TestConformance(t *testing.T) { enginetest.Run(t, open) }
 
 func TestMetamorphic(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range uint64(10) {
 		enginetest.Metamorphic(t, seed, 300, func(dir string) (engine.Store, error) { return mem.Open(dir, mem.Options{}) })
 	}
 }
