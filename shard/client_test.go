@@ -25,13 +25,22 @@ type testClient struct {
 
 func dialNode(t testing.TB, addr string) *testClient {
 	t.Helper()
-	conn, err := net.Dial("tcp", addr)
+	c, err := tryDial(addr)
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.t = t
+	t.Cleanup(func() { c.conn.Close() })
+	return c
+}
+
+func tryDial(addr string) (*testClient, error) {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
 	conn.SetDeadline(time.Now().Add(patience))
-	t.Cleanup(func() { conn.Close() })
-	return &testClient{t: t, conn: conn, in: bufio.NewReaderSize(conn, 64<<10)}
+	return &testClient{conn: conn, in: bufio.NewReaderSize(conn, 64<<10)}, nil
 }
 
 // add puts a request into the output; flush sends what was added.

@@ -44,7 +44,13 @@ next:
 }
 
 func testOptions(t testing.TB, dir string, shards int, metas ...string) Options {
-	base := freePorts(t, shards)
+	o := baseOptions(dir, shards, freePorts(t, shards), metas...)
+	o.OnFatal = func(err error) { t.Errorf("fatal: %v", err) }
+	return o
+}
+
+// baseOptions listen on port base and, shard by shard, on those behind it.
+func baseOptions(dir string, shards, base int, metas ...string) Options {
 	return Options{
 		ClusterName: "test", Listen: "127.0.0.1:" + strconv.Itoa(base), DataDirs: []string{dir}, Shards: shards,
 		ShardPort: base + 1, Metas: metas,
@@ -57,7 +63,6 @@ func testOptions(t testing.TB, dir string, shards int, metas ...string) Options 
 		Store: rocks.Options{WriteBufferBytes: 4 << 20}, Shared: rocks.SharedOptions{BlockCacheBytes: 8 << 20, MemtableBytes: 32 << 20},
 		Window:         consensus.Limits{},
 		BeaconInterval: 40 * time.Millisecond, AckTimeout: 400 * time.Millisecond, DialTimeout: time.Second,
-		OnFatal: func(err error) { t.Errorf("fatal: %v", err) },
 	}
 }
 

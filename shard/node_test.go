@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"pegasus/engine"
 	"pegasus/netcore/proto"
 )
 
@@ -70,7 +71,7 @@ func TestEveryKindOfRequest(t *testing.T) {
 // scanAll walks a hash key in batches and returns the raw keys.
 func scanAll(cl *testClient, g proto.GPID, h uint64, hashKey string, batch int32) (keys []string) {
 	cl.t.Helper()
-	req := proto.GetScannerRequest{Start: rawKey(hashKey, ""), StartInclusive: true, BatchSize: batch}
+	req := proto.GetScannerRequest{Start: rawKey(hashKey, ""), Stop: engine.AppendNextHashKey(nil, []byte(hashKey)), StartInclusive: true, BatchSize: batch}
 	r := cl.call(proto.CodeGetScanner, g, h, req.AppendArgs)
 	for {
 		m := cl.batch(r)
@@ -284,7 +285,7 @@ func TestScanContexts(t *testing.T) {
 		cl.put(1, 1, "h", fmt.Sprint(i), "v")
 	}
 	open := func() int64 {
-		req := proto.GetScannerRequest{Start: rawKey("h", ""), StartInclusive: true, BatchSize: 3}
+		req := proto.GetScannerRequest{Start: rawKey("h", ""), Stop: engine.AppendNextHashKey(nil, []byte("h")), StartInclusive: true, BatchSize: 3}
 		return cl.batch(cl.call(proto.CodeGetScanner, g, h, req.AppendArgs)).Context
 	}
 	known := func(handle int64) bool {
@@ -349,8 +350,11 @@ func TestOtherProtocols(t *testing.T) {
 	if got := ask("GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 404") {
 		t.Errorf("/nothing: %q", got)
 	}
-	if got := ask("GET nonsense\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 400") {
-		t.Errorf("bad request: %q", got)
+	if got := ask("GET /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 501") {
+		t.Errorf("refused request: %q", got)
+	}
+	if got := ask("GET /x HTTP/1.1\r\nbroken header\r\n\r\n"); got != "" {
+		t.Errorf("request that is none: %q", got)
 	}
 	cl := c.dial()
 	command := func(cmd string, args ...string) string {
