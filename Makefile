@@ -49,7 +49,7 @@ interop: build ## Apache Pegasus' own Go client and go-ycsb against a real clust
 	done
 
 bench: build ## put load on a cluster of its own (BENCH="..." for other loads)
-	$(ONEBOX) run -- sh -c 'exec bin/pegasus-bench --metas "$$PEGASUS_METAS" --table temp $(BENCH)'
+	$(ONEBOX) run -- sh -c 'exec bin/pegasus-bench --metas "$$PEGASUS_METAS" --onebox-dir "$$PEGASUS_ONEBOX_DIR" --table temp $(BENCH)'
 
 onebox: build ## start the local cluster: 3 metas, 3 replica servers, tables temp and stat
 	@$(ONEBOX) $(ONEBOX_FLAGS) start

@@ -16,7 +16,7 @@ const keyPrefixLen = 2
 // AppendKey appends the raw key of a record: u16 length of the hash key (big endian), hash key, sort key. Records are
 // therefore ordered by hash key length, hash key, sort key. The caller has checked len(hashKey) <= MaxHashKeyLen.
 func AppendKey(dst, hashKey, sortKey []byte) []byte {
-	invariant.Assertf(len(hashKey) <= MaxHashKeyLen, "hash key of %d bytes", len(hashKey))
+	invariant.Assertf(len(hashKey) <= MaxHashKeyLen, "hash key is too long")
 	dst = binary.BigEndian.AppendUint16(dst, uint16(len(hashKey)))
 	dst = append(dst, hashKey...)
 	return append(dst, sortKey...)

@@ -8,13 +8,18 @@ import (
 	"pegasus/consensus"
 	"pegasus/consensus/mutlog"
 	"pegasus/engine"
+	"pegasus/engine/rocks"
 	"pegasus/netcore/invariant"
 	"pegasus/netcore/proto"
 )
 
 // step drives consensus by one event and carries out its effects in their order: append to the shard log, remember what is
 // committed for the end of the turn, answer what was refused.
+//
+// What earlier steps of this turn committed is applied first: its tokens live in memory that the next step may reuse, and a
+// step that refuses mutations expects the oldest of them to be the oldest in flight.
 func (p *partition) step(ev *consensus.Event) {
+	p.settle()
 	p.effects.Reset()
 	p.replica.Step(ev, &p.effects)
 	for i := range p.effects.Append {
@@ -42,9 +47,7 @@ func (p *partition) appendToLog(m *consensus.Mutation) {
 // applyCommitted applies everything that was committed since the last turn with one store write, then answers.
 func (p *partition) applyCommitted() {
 	if p.state != replicaOpen {
-		p.failQueue(proto.ErrInvalidState)
-		p.abandonWrites()
-		p.scanners.closeAll()
+		p.endService()
 		return
 	}
 	if len(p.committed) == 0 {
@@ -72,8 +75,15 @@ func (p *partition) applyCommitted() {
 		p.overlay.deactivate()
 	}
 	if err != nil {
-		p.storeFailed(err)
+		p.quarantine("store: " + err.Error())
 	}
+}
+
+// endService answers everything that a replica out of service still owes.
+func (p *partition) endService() {
+	p.failQueue(proto.ErrInvalidState)
+	p.abandonWrites()
+	p.scanners.closeAll()
 }
 
 // answer replies to the operations of the oldest mutation in flight, which is m.
@@ -102,9 +112,10 @@ func (p *partition) answer(m *consensus.Mutation, applyErr error) {
 	p.shard.freeMutation(ops)
 }
 
-// storeFailed quarantines the replica: it serves nothing until it is opened again, the process and its neighbours go on.
+// storeFailed quarantines the replica: it serves nothing until it is opened again, the process and its neighbours go on. A
+// read that asked for too much at once is no failure of the store.
 func (p *partition) storeFailed(err error) {
-	if errors.Is(err, engine.ErrClosed) {
+	if errors.Is(err, engine.ErrClosed) || errors.Is(err, rocks.ErrBatchTooLarge) {
 		return
 	}
 	p.quarantine("store: " + err.Error())

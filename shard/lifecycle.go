@@ -24,6 +24,9 @@ type assignment struct {
 }
 
 func (a *assignment) deliver(sh *Shard) {
+	if sh.draining || sh.stopped {
+		return
+	}
 	apps := make(map[int32]*proto.AppInfo, len(a.apps))
 	for i := range a.apps {
 		apps[a.apps[i].AppID] = &a.apps[i]
@@ -65,11 +68,21 @@ func (sh *Shard) configure(c *proto.PartitionConfig, app *proto.AppInfo) {
 			p.configureTable(app)
 		}
 	}
-	if c.Ballot < p.ballot {
+	if p.state == replicaClosing {
+		p.again = &reassignment{config: *c, app: app}
+		return
+	}
+	if c.Ballot < max(p.ballot, p.wanted.Ballot) {
 		return
 	}
 	p.wanted = consensus.Config{Ballot: c.Ballot, Primary: c.Primary}
 	p.adoptConfig()
+}
+
+// reassignment is what meta said of a replica while it was closing.
+type reassignment struct {
+	config proto.PartitionConfig
+	app    *proto.AppInfo // nil when meta did not describe the table
 }
 
 // adoptConfig persists the ballot of the wanted configuration and then acts on it. Until it is on disk the old one stands.
@@ -114,6 +127,9 @@ func (m *ballotPersisted) deliver(sh *Shard) {
 type proposal struct{ proto.Proposal }
 
 func (m *proposal) deliver(sh *Shard) {
+	if sh.draining || sh.stopped {
+		return
+	}
 	if m.Type != proto.CTAssignPrimary || m.Node != sh.node.id {
 		sh.logger.Warn("proposal ignored", zap.Stringer("gpid", m.Config.GPID), zap.Stringer("type", m.Type))
 		return
@@ -216,15 +232,27 @@ type replicaOpened struct {
 	err       error
 }
 
+func (m *replicaOpened) drop() {
+	if m.store != nil {
+		_ = m.store.Close() // the node has stopped; nothing was written to it
+	}
+}
+
 func (m *replicaOpened) deliver(sh *Shard) {
 	p := m.partition
 	p.refs--
 	if m.err != nil {
 		p.quarantine("cannot open: " + m.err.Error())
+		p.closeIfIdle()
 		return
+	}
+	if p.app.AppID == 0 && m.record.AppID != 0 {
+		app := m.record.app()
+		p.configureTable(&app)
 	}
 	p.ballot = m.record.Ballot
 	decree := m.store.AppliedDecree()
+	p.flushed = decree
 	p.open(m.store, consensus.Restored{Ballot: p.ballot, Durable: decree, Committed: decree})
 }
 
@@ -244,9 +272,14 @@ func (p *partition) open(store engine.Store, restored consensus.Restored) {
 	p.closeIfIdle()
 }
 
-// close takes the replica out of service and closes its store when the last user has come back. Its files stay.
+// close takes the replica out of service and closes its store when the last user has come back. Its files stay. A failed
+// replica stays as it is: it may lack what only the log has, so it must not be opened again before the next start.
 func (p *partition) close() {
+	if p.state == replicaFailed {
+		return
+	}
 	if p.state == replicaClosing {
+		p.again = nil
 		return
 	}
 	p.state = replicaClosing
@@ -280,7 +313,7 @@ func (p *partition) closeIfIdle() {
 		return
 	}
 	if p.store == nil {
-		delete(p.shard.partitions, p.gpid)
+		p.closed()
 		return
 	}
 	store := p.store
@@ -306,6 +339,15 @@ func (m *replicaClosed) deliver(sh *Shard) {
 		sh.logger.Error("replica not closed cleanly", zap.Stringer("gpid", p.gpid), zap.Error(m.err))
 		return
 	}
-	delete(sh.partitions, p.gpid)
 	sh.log.Forget(p.gpid)
+	p.closed()
+}
+
+// closed ends a close. Meta may have changed its mind meanwhile.
+func (p *partition) closed() {
+	sh := p.shard
+	delete(sh.partitions, p.gpid)
+	if a := p.again; a != nil && !sh.draining && !sh.stopped {
+		sh.configure(&a.config, a.app)
+	}
 }

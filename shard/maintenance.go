@@ -67,13 +67,15 @@ func (s *flushSurvey) deliver(sh *Shard) {
 	}
 }
 
-func (p *partition) noteFlushed(d proto.Decree) {
+// noteFlushed tells whether d is news.
+func (p *partition) noteFlushed(d proto.Decree) bool {
 	if p.state != replicaOpen || d <= p.flushed {
-		return
+		return false
 	}
 	p.flushed = d
 	p.step(&consensus.Event{Kind: consensus.EventFlushed, Decree: d})
 	p.shard.log.FlushedUpTo(p.gpid, d)
+	return true
 }
 
 // relieveLog flushes the partition that holds the oldest log segment once the log is half full: a table that is hardly
@@ -111,8 +113,8 @@ func (r *relieved) deliver(sh *Shard) {
 	p.refs--
 	if r.err != nil {
 		p.storeFailed(r.err)
-	} else {
-		p.noteFlushed(r.flushed)
+	} else if p.noteFlushed(r.flushed) {
+		// Only after progress: what is prepared and not committed keeps its segment however often its store is flushed.
 		sh.relieveLog()
 		sh.startChore()
 	}
@@ -121,7 +123,7 @@ func (r *relieved) deliver(sh *Shard) {
 
 // startChore lets the background lane make, recycle and remove log files. After an error it is tried again with the next tick.
 func (sh *Shard) startChore() {
-	if sh.draining || sh.stopped {
+	if sh.stopped { // while draining writes may still wait for the room that a chore makes
 		return
 	}
 	c := sh.log.NextChore()

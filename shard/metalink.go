@@ -37,7 +37,7 @@ type metaLink struct {
 }
 
 var (
-	errMetaSilent = errors.New("meta did not answer beacons")
+	errMetaSilent = errors.New("meta is silent")
 	errNotLeader  = errors.New("meta is not the leader")
 	errStopping   = errors.New("node is stopping")
 )
@@ -91,6 +91,7 @@ func (m *metaLink) Opened(s *loop.Session) error {
 	m.lastAck = m.sh.loop.Now()
 	m.hello = nil
 	m.awaiting = len(m.sh.node.shards)
+	m.beat(m.epoch)
 	for _, sh := range m.sh.node.shards {
 		sh.deliverLater(&gather{epoch: m.epoch})
 	}
@@ -228,7 +229,6 @@ func (m *metaLink) welcomed(ack *proto.NodeHelloAck) error {
 	for _, u := range m.asked {
 		m.send(proto.PeerUpdateConfig, &u)
 	}
-	m.beat(m.epoch)
 	return nil
 }
 
@@ -239,7 +239,8 @@ func (m *metaLink) refused(code proto.ErrCode, leader proto.HostPort) error {
 	return fmt.Errorf("%w: %w", errNotLeader, code)
 }
 
-// beat sends a beacon and comes back one interval later, for as long as this connection stands.
+// beat sends a beacon, once Hello was accepted, and comes back one interval later, for as long as this connection stands. A
+// meta that never answers Hello is left like one that stops answering beacons.
 func (m *metaLink) beat(epoch int) {
 	s := m.sh.loop.Session(m.ref)
 	if s == nil || epoch != m.epoch {
@@ -249,9 +250,11 @@ func (m *metaLink) beat(epoch int) {
 		s.Abort(fmt.Errorf("%w for %v", errMetaSilent, time.Duration(silent)))
 		return
 	}
-	m.send(proto.PeerBeacon, &proto.NodeBeacon{
-		Node: m.sh.node.id, Incarnation: m.sh.node.incarnation, SentAt: m.sh.loop.Now(), Revision: m.revision,
-	})
+	if m.up {
+		m.send(proto.PeerBeacon, &proto.NodeBeacon{
+			Node: m.sh.node.id, Incarnation: m.sh.node.incarnation, SentAt: m.sh.loop.Now(), Revision: m.revision,
+		})
+	}
 	m.sh.loop.After(m.sh.opts.BeaconInterval, func() { m.beat(epoch) })
 }
 

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -43,17 +44,37 @@ type Node struct {
 	dialer     *lane.Lane
 	foreign    []*mutlog.Foreign // logs of shards that a former run had
 	locks      []io.Closer       // of the data directories
+	complete   atomic.Bool       // all loops exist; until then sessions wait, as their requests may be for any shard
 }
 
 // Start opens what is on the data directories, replays the shard logs, and serves. It returns when the ports are open; the
 // partitions serve once meta has confirmed them.
 func Start(opts Options) (*Node, error) {
 	opts.Limits.fillDefaults()
+	if opts.Logger == nil {
+		opts.Logger = zap.NewNop()
+	}
+	if opts.Shards < 1 || len(opts.DataDirs) == 0 || len(opts.Metas) == 0 {
+		return nil, errors.New("a node needs at least one shard, one data directory and one meta address")
+	}
 	n := &Node{opts: opts, logger: opts.Logger, started: time.Now()}
 	if err := n.start(); err != nil {
-		return nil, errors.Join(err, n.release())
+		return nil, errors.Join(err, n.stopLoops(), n.release())
 	}
 	return n, nil
+}
+
+// stopLoops ends the loops of a node that could not start.
+func (n *Node) stopLoops() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	var errs []error
+	for _, sh := range n.shards {
+		if sh.loop != nil {
+			errs = append(errs, sh.loop.Stop(ctx))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (n *Node) start() error {
@@ -94,6 +115,7 @@ func (n *Node) start() error {
 		return err
 	}
 	n.link = newMetaLink(n.shards[0])
+	n.complete.Store(true)
 	for _, sh := range n.shards {
 		sh.deliverLater(&startShard{})
 	}
@@ -192,6 +214,7 @@ type startShard struct{}
 
 func (*startShard) deliver(sh *Shard) {
 	sh.tick()
+	sh.loop.EachSession((*loop.Session).Release)
 	if sh.id == 0 {
 		sh.node.link.connect()
 	}

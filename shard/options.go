@@ -49,8 +49,8 @@ type Limits struct {
 	MaxInFlight     int           // unanswered requests per session; more get ERR_BUSY. Default 16384
 	MaxMutation     int           // bytes of one mutation; a larger turn makes several. Default 1 MiB
 	MaxQueuedWrites int           // writes per partition that wait behind an atomic operation's read. Default 4096
-	MaxScanners     int           // open scan contexts per partition; the oldest goes when one more is opened
-	ScannerExpiry   time.Duration // of a scan context that nobody fetches
+	MaxScanners     int           // open scan contexts per partition; the oldest goes when one more is opened. Default 1000
+	ScannerExpiry   time.Duration // of a scan context that nobody fetches. Default 5 minutes, as Apache Pegasus
 	IdleTimeout     time.Duration // of a session without traffic; 0 = never, as Apache Pegasus does
 	ReadWorkers     int           // goroutines per shard for reads that must touch storage. Default 4
 	ReadQueue       int           // reads per shard that wait for them. Default 8192
@@ -67,4 +67,8 @@ func (l *Limits) fillDefaults() {
 	fill(&l.MaxQueuedWrites, 4096)
 	fill(&l.ReadWorkers, 4)
 	fill(&l.ReadQueue, 8192)
+	fill(&l.MaxScanners, 1000)
+	if l.ScannerExpiry == 0 {
+		l.ScannerExpiry = 5 * time.Minute
+	}
 }

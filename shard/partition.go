@@ -26,6 +26,7 @@ type partition struct {
 	flushed    proto.Decree          // the store survives without the log up to here
 	persisting bool                  // a ballot is being written
 	asking     proto.PartitionConfig // what a proposal of meta was based on, until the store is open and meta was asked
+	again      *reassignment         // meta's newest word on a replica that is closing
 	refs       int                   // lane jobs and iterators that use the store
 
 	// Reads of this turn.

@@ -130,6 +130,8 @@ func (j *rangeJob) finish(sh *Shard) {
 	}
 }
 
+func (j *rangeJob) drop() { j.read.Close() }
+
 func (j *rangeJob) refuse(sh *Shard, code proto.ErrCode) {
 	j.read.Close()
 	sh.fail(&j.call, code)

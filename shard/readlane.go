@@ -5,11 +5,12 @@ import (
 )
 
 // readJob is a read that may block on storage. run is called in the read lane until it says that it is finished, then finish
-// on the loop; refuse on the loop when the lane took it not.
+// on the loop; refuse on the loop when the lane took it not; drop in the lane when the loop is gone.
 type readJob interface {
 	run() (finished bool)
 	finish(sh *Shard)
 	refuse(sh *Shard, code proto.ErrCode)
+	drop()
 }
 
 // laneRead carries a readJob through the lane and back.
@@ -47,35 +48,40 @@ func (r *laneRead) deliver(sh *Shard) {
 	r.partition.closeIfIdle()
 }
 
+// drop is called when the loop has ended meanwhile.
+func (r *laneRead) drop() { r.job.drop() }
+
 // queueRead reads the records that the atomic operations of a partition's queue wait for.
 type queueRead struct {
 	getJob
 	at []int // index in partition.queue of each key
 }
 
-// readForQueue reads, in the lane, the records of the queue from entry i on that are neither in memory nor in flight. New
-// writes queue up behind, so what is read cannot change before it is used.
-func (p *partition) readForQueue(i int, index []int) {
+// readForQueue reads, in the lane, the records that the head of the queue waits for and that are neither in memory nor in
+// flight; index is what prefetch said of the writes from the head on. New writes queue up behind, so what is read cannot
+// change before it is used. What an earlier read brought may have changed meanwhile and is read again.
+func (p *partition) readForQueue(index []int) {
 	job := &queueRead{getJob: getJob{partition: p, store: p.store}}
+	for j := range p.queue {
+		p.queue[j].resolved, p.queue[j].value = false, nil
+	}
 	gets := &p.shard.atomicGets
-	for j := i; j < len(p.queue); j++ {
-		w := &p.queue[j]
-		w.resolved, w.value = false, nil
-		if index[j] < 0 && index[j] != keyResolved {
+	for j, slot := range index {
+		if slot < 0 && slot != keyResolved {
 			continue
 		}
-		key, err := p.atomicKey(w)
+		key, err := p.atomicKey(&p.queue[j])
 		if err != nil || len(key) == 0 {
 			continue
 		}
 		if _, _, inFlight := p.overlay.get(key); inFlight {
 			continue
 		}
-		if index[j] >= 0 && !needsStorage(gets, index[j]) {
+		if slot >= 0 && !needsStorage(gets, slot) {
 			continue
 		}
 		job.gets.Add(key)
-		job.at = append(job.at, j-i)
+		job.at = append(job.at, j)
 	}
 	p.reading = true
 	p.shard.submitRead(p, job)

@@ -1,7 +1,10 @@
 package shard
 
 import (
+	"errors"
+
 	"pegasus/engine"
+	"pegasus/engine/rocks"
 	"pegasus/netcore/proto"
 	"pegasus/shard/rrdb"
 )
@@ -25,9 +28,36 @@ func (p *partition) get(d dest, req *proto.Request) {
 		p.shard.endReply(&c, rrdb.AppendInvalidKeyReply(buf, p.freshEnv(), req.Code), mark)
 		return
 	}
+	if len(p.getCalls) >= maxGets {
+		p.runGets()
+	}
 	p.gets.Add(key)
 	p.getCalls = append(p.getCalls, getCall{call: call{dest: d, to: req.ReplyTo()}, ttl: req.Code == proto.CodeTTL})
 	p.note(workRead)
+}
+
+// maxGets bounds the keys of one store call, and maxKeptGets what a batch keeps of its memory: values may be large, a store
+// refuses more than a gigabyte of them, and a turn that has seen many must not be remembered for ever.
+const (
+	maxGets     = 256
+	maxKeptGets = 1 << 20
+	maxGetJobs  = 64 // kept for reuse
+)
+
+// trimGets empties a batch and gives its memory back when it has grown large.
+func trimGets(b *engine.GetBatch) {
+	b.Reset()
+	if a := b.Arenas(); cap(a.Vals)+cap(a.Keys) > maxKeptGets {
+		*b = engine.GetBatch{}
+	}
+}
+
+// readFailure is what a client is told when the store could not read its record.
+func readFailure(err error) proto.ErrCode {
+	if errors.Is(err, rocks.ErrBatchTooLarge) {
+		return proto.ErrCapacityExceeded
+	}
+	return proto.ErrLocalAppFailure
 }
 
 // runGets answers the gets of this turn from memory and hands the rest to the read lane.
@@ -59,7 +89,7 @@ func (p *partition) runGets() {
 	p.shard.stats.Gets += uint64(len(p.getCalls))
 	clear(p.getCalls)
 	p.getCalls = p.getCalls[:0]
-	p.gets.Reset()
+	trimGets(&p.gets)
 	if cold != nil {
 		p.shard.submitRead(p, cold)
 	}
@@ -67,7 +97,7 @@ func (p *partition) runGets() {
 
 func (p *partition) answerGet(g *getCall, env *rrdb.Env, outcome engine.Outcome, value []byte, err error) {
 	if outcome == engine.Failed {
-		p.shard.fail(&g.call, proto.ErrLocalAppFailure)
+		p.shard.fail(&g.call, readFailure(err))
 		p.storeFailed(err)
 		return
 	}
@@ -118,10 +148,14 @@ func (j *getJob) finish(sh *Shard) {
 	}
 	clear(j.calls)
 	j.calls = j.calls[:0]
-	j.gets.Reset()
+	trimGets(&j.gets)
 	j.partition, j.store = nil, nil
-	sh.getJobs = append(sh.getJobs, j)
+	if len(sh.getJobs) < maxGetJobs {
+		sh.getJobs = append(sh.getJobs, j)
+	}
 }
+
+func (j *getJob) drop() {}
 
 func (j *getJob) refuse(sh *Shard, code proto.ErrCode) {
 	for i := range j.calls {

@@ -171,41 +171,34 @@ func (n *Node) foreignLogs(own []string) ([]string, error) {
 	return dirs, nil
 }
 
-// rehome moves a replica whose records lie in another log than that of its shard, after the number of shards has changed: its
-// store is flushed, the other logs forget it, and what is not committed yet is appended to its own log again.
+// rehome ends what a replica has in other logs than that of its shard, after the number of shards has changed. Everything in
+// the log of a group of one is decided, so all of it goes into the store, which is flushed before any log forgets: a crash in
+// between finds the records where they were. (Appending the rest to the new log instead would need one log to forget before
+// the other one has it.)
 func (n *Node) rehome(g proto.GPID, r *recovering) error {
 	owner := n.owner(g)
 	elsewhere := slices.ContainsFunc(n.shards, func(sh *Shard) bool { return sh != owner && sh.log.Holds(g) }) ||
 		slices.ContainsFunc(n.foreign, func(f *mutlog.Foreign) bool { return f.Holds(g) })
-	if !elsewhere {
+	if !elsewhere || r.err != nil {
 		return nil
 	}
-	if r.err == nil {
-		if _, r.err = r.store.Flush(); r.err != nil {
+	if len(r.tail) > 0 {
+		if r.err = r.apply(g, r.tail); r.err != nil {
 			return nil
 		}
-		r.flushed = r.store.FlushedDecree()
-		for _, sh := range n.shards {
-			sh.log.Forget(g)
+		r.tail = nil
+	}
+	if r.flushed, r.err = r.store.Flush(); r.err != nil {
+		return nil
+	}
+	for _, sh := range n.shards {
+		sh.log.Forget(g)
+		if err := sh.log.Drain(nil); err != nil {
+			return err
 		}
-		for i := range r.tail {
-			m := &r.tail[i]
-			rec := mutlog.Record{GPID: g, Ballot: m.Ballot, Decree: m.Decree, Committed: m.Committed, Timestamp: m.Timestamp, Payload: m.Batch}
-			if err := owner.log.Append(&rec); err != nil {
-				return fmt.Errorf("moving %v to the log of shard %d: %w", g, owner.id, err)
-			}
-			if err := owner.log.Drain(nil); err != nil {
-				return fmt.Errorf("moving %v to the log of shard %d: %w", g, owner.id, err)
-			}
-		}
-		for _, sh := range n.shards {
-			if err := sh.log.Drain(nil); err != nil {
-				return err
-			}
-		}
-		for _, f := range n.foreign {
-			f.Forget(g)
-		}
+	}
+	for _, f := range n.foreign {
+		f.Forget(g)
 	}
 	return nil
 }
@@ -223,21 +216,27 @@ func (r *recovering) applyKnownCommitted(g proto.GPID) {
 	for n < len(r.tail) && r.tail[n].Decree <= committed {
 		n++
 	}
-	for start := 0; start < n; {
-		end := min(start+applyChunk, n)
+	if r.err = r.apply(g, r.tail[:n]); r.err == nil {
+		r.tail = r.tail[n:]
+	}
+}
+
+// apply writes replayed mutations into the store.
+func (r *recovering) apply(g proto.GPID, mutations []consensus.Mutation) error {
+	for start := 0; start < len(mutations); start += applyChunk {
+		chunk := mutations[start:min(start+applyChunk, len(mutations))]
 		var batches [][]byte
-		for _, m := range r.tail[start:end] {
+		for _, m := range chunk {
 			if len(m.Batch) > 0 {
 				batches = append(batches, m.Batch)
 			}
 		}
-		if err := r.store.Apply(r.tail[end-1].Decree, batches...); err != nil {
-			r.err = fmt.Errorf("replay of %v up to decree %d: %w", g, r.tail[end-1].Decree, err)
-			return
+		last := chunk[len(chunk)-1].Decree
+		if err := r.store.Apply(last, batches...); err != nil {
+			return fmt.Errorf("replay of %v up to decree %d: %w", g, last, err)
 		}
-		start = end
 	}
-	r.tail = r.tail[n:]
+	return nil
 }
 
 // applyChunk is how many replayed mutations go into one store write.

@@ -23,6 +23,9 @@ var (
 // Opened makes the state of a new session.
 func (sh *Shard) Opened(s *loop.Session) error {
 	s.State = &sessionState{}
+	if !sh.node.complete.Load() {
+		s.Hold() // until startShard
+	}
 	return nil
 }
 

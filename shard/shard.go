@@ -80,6 +80,9 @@ func (p *partition) turn() {
 	p.drainQueue()
 	p.propose()
 	p.runGets()
+	if p.state == replicaFailed {
+		p.endService() // it may have failed in one of the steps above
+	}
 	p.pending = 0
 }
 
@@ -118,9 +121,13 @@ func (sh *Shard) background(job func() message) {
 	sh.node.background.Submit(func() { sh.deliverLater(job()) })
 }
 
-// deliverLater posts a completion that must not get lost. It fails only when the loop has stopped, and then nobody waits.
+// deliverLater posts a completion that must not get lost. It fails only when the loop has stopped; then nobody waits, and a
+// message that owns something has a drop method that lets go of it.
 func (sh *Shard) deliverLater(m message) {
 	if err := sh.loop.PostMust(m); err != nil {
 		sh.logger.Debug("message to a stopped shard", zap.String("type", fmt.Sprintf("%T", m)))
+		if d, ok := m.(interface{ drop() }); ok {
+			d.drop()
+		}
 	}
 }

@@ -52,9 +52,12 @@ func (p *partition) write(d dest, req *proto.Request) {
 	p.encode(&call{dest: d, to: req.ReplyTo()}, req.Code, req.Args)
 }
 
+// maxQueuedBytes bounds the arguments of a partition's queue.
+const maxQueuedBytes = 64 << 20
+
 func (p *partition) enqueue(d dest, req *proto.Request) {
 	c := call{dest: d, to: req.ReplyTo()}
-	if len(p.queue) >= p.shard.opts.Limits.MaxQueuedWrites {
+	if len(p.queue) >= p.shard.opts.Limits.MaxQueuedWrites || len(p.queueArgs)+len(req.Args) > maxQueuedBytes {
 		p.shard.fail(&c, proto.ErrBusy)
 		return
 	}
@@ -64,9 +67,10 @@ func (p *partition) enqueue(d dest, req *proto.Request) {
 	p.note(workWrite)
 }
 
-// mutation returns the mutation that this turn builds, a new one when there is none or when it is full.
-func (p *partition) mutation() *mutationOps {
-	if p.current != nil && p.current.builder.Len() >= p.shard.opts.Limits.MaxMutation {
+// mutation returns the mutation that this turn builds, a new one when there is none or when it has no room for about size
+// bytes more. A write that is too large for the log is thus refused alone.
+func (p *partition) mutation(size int) *mutationOps {
+	if m := p.current; m != nil && m.builder.Len() > 0 && m.builder.Len()+size > p.shard.opts.Limits.MaxMutation {
 		p.propose()
 	}
 	if p.current == nil {
@@ -80,7 +84,7 @@ func (p *partition) mutation() *mutationOps {
 
 // encode appends a plain write to the mutation of this turn.
 func (p *partition) encode(c *call, code proto.Code, args []byte) {
-	m := p.mutation()
+	m := p.mutation(len(args))
 	env := p.freshEnv()
 	env.TimestampUS = m.timestamp
 	reply, err := rrdb.Encode(&m.builder, env, code, args)
@@ -89,7 +93,7 @@ func (p *partition) encode(c *call, code proto.Code, args []byte) {
 
 // evaluate runs an atomic operation on the record that it was given and appends its effects.
 func (p *partition) evaluate(c *call, code proto.Code, args []byte, outcome engine.Outcome, value []byte) {
-	m := p.mutation()
+	m := p.mutation(len(args))
 	env := p.freshEnv()
 	env.TimestampUS = m.timestamp
 	reply, err := rrdb.Eval(&m.builder, env, code, args, outcome, value)
@@ -108,6 +112,9 @@ func (p *partition) add(m *mutationOps, c *call, reply rrdb.Reply, err error) {
 	}
 }
 
+// maxPrefetch bounds the records that one store call fetches for atomic operations: each may be as large as a write.
+const maxPrefetch = 256
+
 // drainQueue evaluates queued writes in order until one of them needs a record that is not in memory.
 func (p *partition) drainQueue() {
 	if p.reading || len(p.queue) == 0 {
@@ -119,32 +126,63 @@ func (p *partition) drainQueue() {
 	}
 	p.activateOverlay()
 	gets := &p.shard.atomicGets
+	for at := 0; at < len(p.queue); {
+		index := p.prefetchFrom(at, gets)
+		for k, slot := range index {
+			err, done := p.evaluateQueued(&p.queue[at+k], gets, slot)
+			if done {
+				continue
+			}
+			// What was evaluated leaves the queue first: the rest may be refused at once.
+			p.dequeue(at + k)
+			if err == nil {
+				p.readForQueue(index[k:])
+			} else {
+				p.failQueue(readFailure(err))
+				p.storeFailed(err)
+			}
+			return
+		}
+		at += len(index)
+	}
+	p.dequeue(len(p.queue))
+	trimGets(gets)
+}
+
+// prefetchFrom looks up the records that the next writes of the queue read, from entry at on, in memory. It returns what
+// prefetch said of each.
+func (p *partition) prefetchFrom(at int, gets *engine.GetBatch) []int {
 	gets.Reset()
 	index := p.shard.atomicIndex[:0]
-	for i := range p.queue {
+	for i := at; i < len(p.queue) && len(index) < maxPrefetch; i++ {
 		index = append(index, p.prefetch(&p.queue[i], gets))
 	}
 	p.shard.atomicIndex = index
 	if gets.Len() > 0 {
 		p.store.MultiGet(gets, engine.TierCache)
 	}
-	for i := range p.queue {
-		err, done := p.evaluateQueued(&p.queue[i], gets, index[i])
-		if done {
-			continue
-		}
-		if err == nil {
-			p.readForQueue(i, index)
-		}
-		p.queue = p.queue[:copy(p.queue, p.queue[i:])]
-		if err != nil {
-			p.failQueue(proto.ErrLocalAppFailure)
-			p.storeFailed(err)
-		}
+	return index
+}
+
+// dequeue drops the first n writes of the queue, and their arguments once they are the larger part: a queue that never gets
+// empty must not keep the arguments of all that went through it.
+func (p *partition) dequeue(n int) {
+	rest := copy(p.queue, p.queue[n:])
+	clear(p.queue[rest:])
+	p.queue = p.queue[:rest]
+	if rest == 0 {
+		p.queueArgs = p.queueArgs[:0]
 		return
 	}
-	clear(p.queue)
-	p.queue, p.queueArgs = p.queue[:0], p.queueArgs[:0]
+	cut := p.queue[0].args.off
+	if cut < len(p.queueArgs)/2 {
+		return
+	}
+	p.queueArgs = p.queueArgs[:copy(p.queueArgs, p.queueArgs[cut:])]
+	for i := range p.queue {
+		p.queue[i].args.off -= cut
+		p.queue[i].args.end -= cut
+	}
 }
 
 const (
@@ -244,9 +282,10 @@ func (p *partition) failQueue(code proto.ErrCode) {
 
 // propose hands the mutation of this turn to consensus.
 func (p *partition) propose() {
+	p.settle()
 	m := p.current
-	if m == nil {
-		return
+	if m == nil || p.state != replicaOpen {
+		return // a replica that just failed ends what it was building when the turn ends
 	}
 	p.current = nil
 	if len(m.ops) == 0 {
@@ -272,6 +311,7 @@ func (p *partition) propose() {
 // refused, or the oldest when the log failed.
 func (p *partition) refuse(r *consensus.Reject) {
 	for _, token := range r.Tokens {
+		invariant.Assertf(len(p.inFlight) > 0, "partition %v: reject of token %d, nothing is in flight", p.gpid, token)
 		at := len(p.inFlight) - 1
 		if p.inFlight[0].tokens[0] == token {
 			at = 0

@@ -41,35 +41,38 @@ func (r *replay) close() {
 func (r *replay) ContextID(step int) int64 { return r.contexts[step] }
 
 // run sends a group of steps (mostly one) and returns, per step, the differences between what came and what was
-// recorded. An error is a step that could not be sent.
+// recorded. An error is a step that could not be sent, or a reply that could not be read.
 func (r *replay) run(group []*golden.Step) ([][]string, error) {
 	if ms := group[0].SleepMS; ms > 0 {
 		time.Sleep(time.Duration(ms) * time.Millisecond) // part of the recording: records expire, checks go round
 	}
-	until := group[0].RetryUntil
-	if until == nil {
-		return r.once(group)
-	}
-	for start := time.Now(); ; time.Sleep(golden.RetryInterval) { // part of the recording, bounded by max_ms
-		diffs, err := r.once(group)
-		if err == nil && len(diffs[0]) == 0 || time.Since(start) > time.Duration(until.MaxMS)*time.Millisecond {
-			return diffs, err
+	got, err := r.once(group)
+	if until := group[0].RetryUntil; until != nil {
+		end := time.Now().Add(time.Duration(until.MaxMS) * time.Millisecond)
+		for err == nil && !compare.Same(at(got[0], until.Path), until.Value) && time.Now().Before(end) {
+			time.Sleep(golden.RetryInterval) // part of the recording
+			got, err = r.once(group)
 		}
 	}
+	if err != nil {
+		return nil, err
+	}
+	diffs := make([][]string, len(group))
+	for i, s := range group {
+		diffs[i] = compare.Diff(s, got[i])
+	}
+	return diffs, nil
 }
 
-func (r *replay) once(group []*golden.Step) ([][]string, error) {
-	now := time.Now()
-	links := make([]*link, len(group))
-	diffs := make([][]string, len(group))
+// once sends a group and returns the normalised responses.
+func (r *replay) once(group []*golden.Step) ([]map[string]any, error) {
 	if group[0].Framing == golden.FramingHTTP {
 		resp, err := r.http(group[0])
-		if err != nil {
-			return nil, err
-		}
-		diffs[0] = compare.Diff(group[0], resp)
-		return diffs, nil
+		return []map[string]any{resp}, err
 	}
+	now := time.Now()
+	links := make([]*link, len(group))
+	got := make([]map[string]any, len(group))
 	for i, s := range group {
 		address, err := r.resolve(s)
 		if err != nil {
@@ -101,9 +104,9 @@ func (r *replay) once(group []*golden.Step) ([][]string, error) {
 			}
 		}
 		compare.Normalise(resp, now, r)
-		diffs[i] = compare.Diff(s, resp)
+		got[i] = resp
 	}
-	return diffs, nil
+	return got, nil
 }
 
 func (r *replay) collect(s *golden.Step, l *link) (map[string]any, error) {

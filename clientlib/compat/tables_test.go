@@ -51,6 +51,20 @@ func makeTables(t *testing.T, w *world) {
 	}
 }
 
+// makeNeighbours writes the records of neighbours, behind all keys of the recordings.
+func makeNeighbours(t *testing.T, w *world) {
+	for _, n := range neighbours {
+		table, err := w.client.Open(context.Background(), n.table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hashKey := hashKeyOf(n.partition, uint64(table.Partitions()))
+		if err := table.Set(context.Background(), hashKey, nil, []byte("neighbour"), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // waitEnv returns when the environment shows in what every partition answers.
 func (w *world) waitEnv(ctx context.Context, tb *golden.Table, key, value string) error {
 	table, err := w.client.Open(ctx, tb.Name)
@@ -76,7 +90,10 @@ func (w *world) waitEnv(ctx context.Context, tb *golden.Table, key, value string
 
 // shows looks whether an environment is in force on one partition.
 func (w *world) shows(table *clientlib.Table, tb *golden.Table, part uint64, key, value string) (bool, error) {
-	raw := keyOf(part, uint64(tb.PartitionCount))
+	raw, err := clientlib.RawKey(nil, hashKeyOf(part, uint64(tb.PartitionCount)), nil)
+	if err != nil {
+		return false, err
+	}
 	const patience = 300 * time.Millisecond
 	switch key + "=" + value {
 	case "default_ttl=86400":
@@ -122,15 +139,12 @@ func (w *world) refusesHash(tb *golden.Table, part int32, raw []byte) (bool, err
 	return err == nil && at(resp, "err") == "ERR_PARENT_PARTITION_MISUSED", err
 }
 
-// keyOf finds a key whose hash belongs to a partition.
-func keyOf(part, count uint64) []byte {
+// hashKeyOf finds a hash key of a partition, longer than those of the recordings.
+func hashKeyOf(part, count uint64) []byte {
 	for i := 0; ; i++ {
-		raw, err := clientlib.RawKey(nil, fmt.Appendf(nil, "environment_probe_%d", i), nil)
-		if err != nil {
-			panic("BUG: " + err.Error())
-		}
-		if proto.RawKeyHash(raw)%count == part {
-			return raw
+		key := fmt.Appendf(nil, "a hash key that no recording has, for a partition of choice %d", i)
+		if proto.KeyHash(key)%count == part {
+			return key
 		}
 	}
 }

@@ -54,13 +54,26 @@ func metas() []string { return strings.Split(os.Getenv("PEGASUS_METAS"), ",") }
 func replicas() []string { return strings.Split(os.Getenv("PEGASUS_REPLICAS"), ",") }
 
 // patience is the deadline of everything in a test together.
-const patience = 60 * time.Second
+const patience = 20 * time.Second
 
 func deadline(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	return ctx
+}
+
+// refusal is the deadline of calls that the server refuses: the client asks again until its time is over, whatever the
+// reason, and then tells of the time only.
+const refusal = 500 * time.Millisecond
+
+func refused(t *testing.T, what string, call func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), refusal)
+	defer cancel()
+	if err := call(ctx); err == nil {
+		t.Errorf("%s was accepted", what)
+	}
 }
 
 // table opens table temp through all metas.

@@ -81,11 +81,40 @@ func (c *Cluster) makeTable(ctx context.Context, t Table) error {
 	if _, err := client.CreateTable(ctx, spec); err != nil {
 		return fmt.Errorf("onebox: create table %s with %d partitions: %w", t.Name, t.Partitions, err)
 	}
-	return c.waitFor(ctx, c.Nodes, "table "+t.Name, func(ctx context.Context) error {
+	return c.waitTable(ctx, client, t.Name)
+}
+
+// waitTables waits for all tables of a cluster whose nodes all run. The meta leader goes on to count a node as alive for
+// a while after its death, so a restarted one looks healthy to it before it serves.
+func (c *Cluster) waitTables(ctx context.Context) error {
+	for _, n := range c.Nodes {
+		if n.PID() == 0 {
+			return nil
+		}
+	}
+	client, err := c.Client()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	tables, err := client.ListTables(ctx, proto.AppAvailable)
+	if err != nil {
+		return fmt.Errorf("onebox: list tables: %w", err)
+	}
+	for i := range tables {
+		if err := c.waitTable(ctx, client, tables[i].AppName); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Cluster) waitTable(ctx context.Context, client *clientlib.Client, name string) error {
+	return c.waitFor(ctx, c.Nodes, "table "+name, func(ctx context.Context) error {
 		// A short look each time, so that a daemon that died is noticed.
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
-		return client.WaitHealthy(ctx, t.Name, 1)
+		return client.WaitHealthy(ctx, name, 1)
 	})
 }
 

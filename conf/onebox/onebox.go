@@ -220,7 +220,8 @@ func (c *Cluster) Kill(name string) error {
 	return n.end(ctx, kill)
 }
 
-// Restart stops a node in the orderly way if it runs, starts it, and returns when it serves.
+// Restart stops a node in the orderly way if it runs, starts it, and returns when it serves. If no other node is down
+// then, it also waits until all tables can be read again.
 func (c *Cluster) Restart(name string) error {
 	n, err := c.Node(name)
 	if err != nil {
@@ -237,7 +238,10 @@ func (c *Cluster) Restart(name string) error {
 	if err := c.start(n); err != nil {
 		return err
 	}
-	return c.waitServing(ctx, []*Node{n})
+	if err := c.waitServing(ctx, []*Node{n}); err != nil {
+		return err
+	}
+	return c.waitTables(ctx)
 }
 
 // Stop ends all daemons with SIGTERM, replica servers first, and returns when they are gone. A daemon that has not

@@ -26,7 +26,8 @@ const usage = `pegasus-onebox [flags] COMMAND
   restart NODE    stop one daemon if it runs and start it again
   wipe            stop everything and remove the folder
   run -- CMD ...  start a cluster of its own in a temporary folder on free ports, run CMD with PEGASUS_METAS and
-                  PEGASUS_REPLICAS set (addresses joined by commas), stop, and exit with CMD's status
+                  PEGASUS_REPLICAS (addresses joined by commas) and PEGASUS_ONEBOX_DIR set, stop, and exit with
+                  CMD's status
 
 NODE is meta1, meta2, ..., replica1, replica2, ...
 
@@ -207,7 +208,8 @@ func (c *command) run(ctx context.Context, args []string) (err error) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(),
 		"PEGASUS_METAS="+strings.Join(cluster.Metas(), ","),
-		"PEGASUS_REPLICAS="+strings.Join(cluster.Replicas(), ","))
+		"PEGASUS_REPLICAS="+strings.Join(cluster.Replicas(), ","),
+		"PEGASUS_ONEBOX_DIR="+cluster.Dir)
 	failed := cmd.Run()
 	if err := cluster.Stop(); err != nil {
 		return errors.Join(failed, err)

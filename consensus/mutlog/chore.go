@@ -54,7 +54,6 @@ func (l *Log) NextChore() *Chore {
 		return nil
 	}
 	if c.make {
-		// A number is never used twice: what a failed attempt left behind must not pass for the next one.
 		c.seq = l.nextSeq
 		l.nextSeq++
 	}
@@ -145,7 +144,9 @@ func (l *Log) CompleteChore(c *Chore) error {
 	case c.file != nil:
 		l.spare = &segment{seq: c.seq, file: c.file, end: segmentHeaderLen, synced: segmentHeaderLen}
 	default:
-		// Whatever the attempt left goes away with the next chore, under the old or the new name.
+		// Whatever the attempt left goes away before the next one, under the old or the new name. The number is used again:
+		// a number that is missing between others means that a segment is lost.
+		l.nextSeq = c.seq
 		if c.recycle != "" {
 			l.files.remove = append(l.files.remove, c.recycle)
 		}

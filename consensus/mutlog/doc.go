@@ -28,8 +28,7 @@
 // Each record says up to where its segment was durable when it was written (synced), and names the record before it. So, for
 // bytes that are not a valid record:
 //
-//   - before the synced point of any valid record of the segment, or in a segment that is followed by records: they were durable
-//     once and have rotted. Scanning goes on at the next valid record. Who lost a record is known from the damaged record's own
+//   - before the synced point of any valid record of the segment or of a later one: they were durable once and have rotted. Scanning goes on at the next valid record. Who lost a record is known from the damaged record's own
 //     header, else from the record after it, else from a gap in the decrees, else from the next table. If nothing tells, every
 //     partition that has no later record to prove that it is whole is spoiled, and Report.Suspect is set.
 //   - after it: a torn tail. The write was never reported durable. Of each partition the part up to its first missing decree

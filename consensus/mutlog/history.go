@@ -15,10 +15,13 @@ type history struct {
 	floor   uint64 // segments below are void
 	// open are the damages since the last table; a table settles what they cost.
 	open []damage
-	// synced is, per segment since the last table, up to where it was durable once; lastSeq the newest with a record.
-	synced  map[uint64]int64
-	lastSeq uint64
-	suspect bool
+	// synced is, per segment since the last table, up to where it was durable once; lastSynced the newest segment of which
+	// anything was, so that the segments before it were finished.
+	synced     map[uint64]int64
+	lastSynced uint64
+	suspect    bool
+	// nextSeq is the number expected next; gap the first missing number before a file that came instead, 0 for none.
+	nextSeq, gap uint64
 }
 
 // past is the part of a history that concerns one partition.
@@ -29,6 +32,8 @@ type past struct {
 	index   index
 	lastAt  position // of the last accepted record
 	hole    *hole
+	// lost are decrees that a table misses: spoiled in the end, unless a later record of a higher ballot replaces them.
+	lost    Range
 	spoiled string
 }
 
@@ -64,13 +69,28 @@ func (h *history) past(g proto.GPID) *past {
 	return p
 }
 
+// begin announces the next file, in order of seq.
+func (h *history) begin(seq uint64) {
+	if h.nextSeq != 0 && seq > h.nextSeq && h.gap == 0 {
+		h.gap = h.nextSeq
+	}
+	h.nextSeq = seq + 1
+}
+
 func (h *history) visit(seq uint64, it *item) error {
 	at := position{seq, it.off}
 	if it.damaged {
 		h.damaged(damage{at: at, end: it.end, known: it.known, gpid: it.gpid, decree: it.decree})
 		return nil
 	}
-	h.lastSeq = max(h.lastSeq, seq)
+	if h.gap != 0 {
+		// Only records behind it show that the missing segment was ever used.
+		h.open = append(h.open, damage{at: position{seq: h.gap}, rotten: true})
+		h.gap = 0
+	}
+	if it.header.synced > segmentHeaderLen {
+		h.lastSynced = max(h.lastSynced, seq)
+	}
 	h.synced[seq] = max(h.synced[seq], int64(it.header.synced))
 	r := &it.header.rec
 	switch it.header.typ {
@@ -103,7 +123,12 @@ func (h *history) mutation(r *Record, at position) {
 	switch {
 	case p.spoiled != "":
 		return
-	case last == 0, r.Decree == last+1, r.Decree <= p.flushed+1 && r.Decree > last:
+	case p.lost.First != 0 && r.Decree > p.lost.First:
+		p.lost.Last = min(p.lost.Last, r.Decree-1)
+		return
+	case r.Decree == last+1, r.Decree <= p.flushed+1 && r.Decree > last:
+	case last == 0 && (h.flushed == nil || len(h.open) == 0):
+		// Nothing was lost before it here: what it continues is in another log, or the store; merge will see.
 	case r.Decree <= last && r.Ballot > p.ballot:
 	case r.Decree > last+1:
 		if p.hole == nil {
@@ -119,7 +144,7 @@ func (h *history) mutation(r *Record, at position) {
 		stride = 0
 	}
 	p.index.add(r.Decree, at, stride)
-	p.ballot, p.lastAt, p.hole = r.Ballot, at, nil
+	p.ballot, p.lastAt, p.hole, p.lost = r.Ballot, at, nil, Range{}
 }
 
 // table settles everything before it.
@@ -136,11 +161,13 @@ func (h *history) table(floor uint64, entries []tableEntry) {
 			p.spoil("an earlier recovery found records lost above decree %d", last)
 		case last >= e.last:
 			p.index.cut(e.last)
+			p.lost = Range{}
 		case e.last <= p.flushed || h.flushed == nil && last == 0:
 			// Flushed before, and perhaps freed: nothing is missed.
 			p.index = index{last: e.last}
-		default:
-			p.spoil("decrees %d to %d are lost", max(last, p.flushed)+1, e.last)
+			p.lost = Range{}
+		case p.lost.First == 0:
+			p.lost = Range{max(last, p.flushed) + 1, e.last}
 		}
 		p.hole = nil
 	}
@@ -158,7 +185,7 @@ func (p *past) spoil(format string, args ...any) {
 // finish settles what no table did.
 func (h *history) finish() {
 	rotten := func(d *damage) bool {
-		return d.rotten || d.at.seq < h.lastSeq || d.at.off < h.synced[d.at.seq]
+		return d.rotten || d.at.seq < h.lastSynced || d.at.off < h.synced[d.at.seq]
 	}
 	for i := range h.open {
 		d := &h.open[i]
@@ -179,6 +206,9 @@ func (h *history) finish() {
 		}
 	}
 	for _, p := range h.parts {
+		if p.lost.First != 0 {
+			p.spoil("decrees %d to %d are lost", p.lost.First, p.lost.Last)
+		}
 		if p.hole == nil {
 			continue
 		}

@@ -3,6 +3,7 @@ package mutlog
 import (
 	"errors"
 	"fmt"
+	"math"
 	"path"
 	"slices"
 
@@ -42,19 +43,24 @@ type Log struct {
 type part struct {
 	gpid proto.GPID
 	// last is the last decree appended, written the last one handed to a write, durable the last one reported durable.
-	// Invariant: durable <= written <= last.
+	// durable <= written <= last, but before the first write and while one that replaces decrees is pending.
 	last, written, durable proto.Decree
 	flushed                proto.Decree
 	ballot                 proto.Ballot // of last
-	index                  index
-	quarantined            bool
-	spoiled                bool // quarantined because of a loss that must not be forgotten by a restart
-	gone                   bool // forgotten; writes under way may still point here
+	// below bounds durable while the pending write replaces decrees: what an older write brings above it is void already.
+	below       proto.Decree
+	index       index
+	quarantined bool
+	spoiled     bool // quarantined because of a loss that must not be forgotten by a restart
+	gone        bool // by Forget; writes under way and segments may still point here
+	forgotten   bool // gone, and durably so
 
 	member *member // of the newest segment with records of this partition
 	round  uint64  // the Complete that listed it last, at listed
 	listed int
 }
+
+const noBelow proto.Decree = math.MaxInt64
 
 // batch is the encoded records of one write.
 type batch struct {
@@ -68,7 +74,6 @@ type queued struct {
 	off    int
 	typ    recordType
 	decree proto.Decree
-	ballot proto.Ballot
 }
 
 // keepBuffer is the capacity above which a batch buffer is given back to the heap after use.
@@ -83,7 +88,7 @@ func (b *batch) reset() {
 }
 
 func (b *batch) add(p *part, typ recordType, r *Record) {
-	b.recs = append(b.recs, queued{part: p, off: len(b.buf), typ: typ, decree: r.Decree, ballot: r.Ballot})
+	b.recs = append(b.recs, queued{part: p, off: len(b.buf), typ: typ, decree: r.Decree})
 	b.buf = appendRecord(b.buf, typ, r)
 }
 
@@ -114,12 +119,20 @@ func (l *Log) Append(r *Record) error {
 	}
 	p := l.parts[r.GPID]
 	if p == nil {
-		p = &part{gpid: r.GPID}
+		p = &part{gpid: r.GPID, below: noBelow}
 		l.parts[r.GPID] = p
 	}
 	if p.last != 0 && r.Decree != p.last+1 && !(r.Decree <= p.last && r.Ballot > p.ballot) || r.Decree < 1 {
 		invariant.Assertf(false, "%v: append of decree %d, ballot %d after decree %d, ballot %d",
 			r.GPID, r.Decree, r.Ballot, p.last, p.ballot)
+	}
+	switch {
+	case p.last == 0:
+		// The store has what comes before.
+		p.durable = r.Decree - 1
+	case r.Decree <= p.last:
+		p.below = min(p.below, r.Decree-1)
+		p.durable = min(p.durable, p.below)
 	}
 	p.last, p.ballot = r.Decree, r.Ballot
 	l.pending.add(p, typeMutation, r)
@@ -136,8 +149,8 @@ func (l *Log) roomFor(size int) bool {
 	return l.active != nil && l.active.room(l.o.SegmentSize) >= l.tableSize()+len(l.pending.buf)+size
 }
 
-// Forget drops a partition: its records no longer hold segments, are never replayed again, and a quarantine ends. It takes
-// effect on disk with the next write, before any record appended later. A partition that is not in the log is ignored.
+// Forget drops a partition: its records no longer hold segments, are never replayed again, and a quarantine ends. On disk it
+// takes effect with the next write, before any record appended later. A partition that is not in the log is ignored.
 func (l *Log) Forget(g proto.GPID) {
 	p := l.parts[g]
 	if p == nil {
@@ -151,7 +164,6 @@ func (l *Log) Forget(g proto.GPID) {
 		}
 	}
 	l.pending.add(p, typeForget, &Record{GPID: g})
-	l.freeSegments()
 }
 
 // tableSize is the space that the first write of the active segment needs for its table; 0 for later writes.
@@ -224,11 +236,7 @@ func (l *Log) place(w *Write) {
 		if q.typ != typeMutation {
 			continue
 		}
-		if q.decree <= p.written {
-			l.clamp(p, q.decree-1)
-			p.durable = min(p.durable, q.decree-1)
-		}
-		p.written = q.decree
+		p.written, p.below = q.decree, noBelow
 		if p.gone {
 			continue
 		}
@@ -264,11 +272,15 @@ func (l *Log) Complete(w *Write) ([]Durable, error) {
 			w.segment.synced = w.segment.end
 		}
 		for i := range w.batch.recs {
-			if q := &w.batch.recs[i]; q.typ == typeMutation && !q.part.gone {
-				q.part.durable = q.decree
+			switch q := &w.batch.recs[i]; {
+			case q.typ == typeForget:
+				q.part.forgotten = true
+			case !q.part.gone:
+				q.part.durable = min(q.decree, q.part.below)
 				l.list(q.part)
 			}
 		}
+		l.freeSegments()
 	}
 	w.batch.reset()
 	w.segment, w.file, w.retired, w.err = nil, nil, nil, nil
@@ -318,23 +330,11 @@ func (l *Log) abandon(w *Write) {
 // quarantine cuts p back to what is durable.
 func (l *Log) quarantine(p *part) {
 	p.quarantined = true
-	p.last, p.written = p.durable, p.durable
+	p.last, p.written, p.below = p.durable, p.durable, noBelow
 	p.index.cut(p.durable)
-	l.clamp(p, p.durable)
 	for _, pin := range l.pins {
 		if pin.part == p {
 			pin.lost = true
-		}
-	}
-}
-
-// clamp takes back what p has above last, so that it does not hold segments for decrees that no longer exist.
-func (l *Log) clamp(p *part, last proto.Decree) {
-	for _, s := range l.segments {
-		for _, m := range s.members {
-			if m.part == p {
-				m.last = min(m.last, last)
-			}
 		}
 	}
 }

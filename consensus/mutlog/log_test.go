@@ -192,7 +192,7 @@ func TestLimits(t *testing.T) {
 	o := small()
 	l, _, _ := mustOpen(t, disk.NewMem(1), "/log", o)
 	r := rec(gpid(0), 1, 1, o.MaxRecord+1)
-	if err := l.Append(&r); err != ErrTooLarge {
+	if err := l.Append(&r); err != ErrTooLarge || l.Check(gpid(0), o.MaxRecord+1) != ErrTooLarge {
 		t.Fatal(err)
 	}
 	var err error
@@ -202,7 +202,7 @@ func TestLimits(t *testing.T) {
 		r := rec(gpid(0), n, 1, 500)
 		err = l.Append(&r)
 	}
-	if err != ErrBusy || n < 5 {
+	if err != ErrBusy || n < 5 || l.Check(gpid(0), 500) != ErrBusy || l.Check(gpid(0), 0) != nil {
 		t.Fatalf("append %d: %v", n, err)
 	}
 	mustDrain(t, l)

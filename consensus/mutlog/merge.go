@@ -64,17 +64,25 @@ func (t *total) join(checkStore bool) {
 	slices.SortFunc(t.runs, func(a, b run) int {
 		return cmp.Or(cmp.Compare(a.First, b.First), cmp.Compare(a.past.ballot, b.past.ballot))
 	})
-	for i := 1; i < len(t.runs); i++ {
-		// The later run was written by the later owner: it replaces what it overlaps.
-		prev, next := &t.runs[i-1], &t.runs[i]
-		if next.First > prev.Last+1 && next.First > t.flushed+1 && t.spoiled == "" {
-			t.spoiled = fmt.Sprintf("decrees %d to %d are in no log", prev.Last+1, next.First-1)
+	var runs []run
+	for _, next := range t.runs {
+		if len(runs) > 0 {
+			prev := &runs[len(runs)-1]
+			if next.Last <= prev.Last && next.past.ballot <= prev.past.ballot {
+				// A copy that was not finished: only a higher ballot may shorten what is there.
+				continue
+			}
+			if next.First > prev.Last+1 && next.First > t.flushed+1 && t.spoiled == "" {
+				t.spoiled = fmt.Sprintf("decrees %d to %d are in no log", prev.Last+1, next.First-1)
+			}
+			if t.spoiled != "" {
+				break
+			}
+			prev.Last = min(prev.Last, next.First-1)
 		}
-		prev.Last = min(prev.Last, next.First-1)
-		if t.spoiled != "" {
-			t.runs = t.runs[:i]
-		}
+		runs = append(runs, next)
 	}
+	t.runs = runs
 	t.next = t.flushed + 1
 	if len(t.runs) == 0 {
 		return

@@ -33,7 +33,8 @@ const (
 	// SyncGroup: durable means fdatasync'ed; one fdatasync covers everything that queued while the last one ran.
 	SyncGroup SyncMode = iota
 	// SyncOS: durable means in the page cache of the operating system. It survives the end of the process and nothing more:
-	// a power loss takes what was acknowledged since the last segment change.
+	// a power loss takes what was acknowledged since the last segment change, and can spoil a partition whose ballot changed
+	// since then.
 	SyncOS
 )
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 
@@ -37,7 +38,7 @@ type Report struct {
 type image struct {
 	dir      string
 	segments []*segmentImage
-	empty    []string // files without a record, oldest first
+	unused   []uint64 // files after the last segment, without a record
 	nextSeq  uint64
 	history  *history
 }
@@ -104,51 +105,71 @@ func readImage(fsys disk.FS, dir string, o *Options, rep *Report) (*image, error
 	if err != nil {
 		return nil, err
 	}
-	im := &image{dir: dir, nextSeq: 1, history: newHistory(o)}
-	h := im.history
+	im := &image{dir: dir, history: newHistory(o)}
 	var buf []byte
 	for _, name := range names {
 		seq, ok := parseSegmentName(name)
 		if !ok {
 			continue
 		}
-		if im.nextSeq < seq && len(im.segments) > 0 {
-			h.open = append(h.open, damage{at: position{seq: im.nextSeq}, rotten: true})
-		}
-		im.nextSeq = seq + 1
+		im.history.begin(seq)
+		s := &segmentImage{seq: seq, last: map[proto.GPID]proto.Decree{}}
 		if buf, err = readSegment(fsys, path.Join(dir, name), buf, o); err != nil {
 			// Unreadable is as good as lost. The file stays: a later run may be able to read it, or finds it below the floor.
-			h.open = append(h.open, damage{at: position{seq: seq}, rotten: true})
+			im.history.damaged(damage{at: position{seq: seq}, rotten: true})
 			rep.Damages++
+			im.keep(nil, seq)
 			continue
 		}
-		s := &segmentImage{seq: seq, last: map[proto.GPID]proto.Decree{}}
-		records := 0
-		err := scanSegment(buf, seq, func(it *item) error {
-			if it.damaged {
-				rep.Damages++
-			} else {
-				records++
-				rep.Records++
-				rep.Bytes += it.end - it.off
-				if r := &it.header.rec; it.header.typ == typeMutation {
-					s.last[r.GPID] = max(s.last[r.GPID], r.Decree)
-				}
-			}
-			return h.visit(seq, it)
-		})
+		found, err := im.scan(s, buf, rep)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		if records == 0 {
-			im.empty = append(im.empty, name)
+		if found == 0 {
+			im.unused = append(im.unused, seq)
 			continue
 		}
 		rep.Segments++
+		im.keep(s, seq)
+	}
+	if len(im.unused) > 0 && im.nextSeq == 0 {
+		im.nextSeq = im.unused[0]
+	}
+	im.nextSeq = max(im.nextSeq, 1)
+	im.history.finish()
+	return im, nil
+}
+
+// scan feeds a segment to the history and returns the number of intact records.
+func (im *image) scan(s *segmentImage, b []byte, rep *Report) (int, error) {
+	found := 0
+	err := scanSegment(b, s.seq, func(it *item) error {
+		if it.damaged {
+			rep.Damages++
+		} else {
+			found++
+			rep.Records++
+			rep.Bytes += it.end - it.off
+			if r := &it.header.rec; it.header.typ == typeMutation {
+				s.last[r.GPID] = max(s.last[r.GPID], r.Decree)
+			}
+		}
+		return im.history.visit(s.seq, it)
+	})
+	return found, err
+}
+
+// keep enters a segment that is in use; s is nil for one that cannot be read. Files without a record before it were given up
+// and leave in their turn.
+func (im *image) keep(s *segmentImage, seq uint64) {
+	for _, u := range im.unused {
+		im.segments = append(im.segments, &segmentImage{seq: u})
+	}
+	im.unused = im.unused[:0]
+	if s != nil {
 		im.segments = append(im.segments, s)
 	}
-	h.finish()
-	return im, nil
+	im.nextSeq = seq + 1
 }
 
 // maxSegmentSize is the limit of Options.SegmentSize; a larger file is no segment.
@@ -174,11 +195,11 @@ func readSegment(fsys disk.FS, name string, buf []byte, o *Options) ([]byte, err
 
 // newLog turns an image into an open log.
 func newLog(fsys disk.FS, o Options, im *image, m *merged) *Log {
-	l := &Log{fs: fsys, dir: im.dir, o: o, parts: map[proto.GPID]*part{}, nextSeq: im.nextSeq, free: im.empty}
+	l := &Log{fs: fsys, dir: im.dir, o: o, parts: map[proto.GPID]*part{}, nextSeq: im.nextSeq}
 	for g, p := range im.history.parts {
 		last := max(p.index.last, p.flushed)
 		l.parts[g] = &part{
-			gpid: g, last: last, written: last, durable: last, flushed: p.flushed, ballot: p.ballot, index: p.index,
+			gpid: g, below: noBelow, last: last, written: last, durable: last, flushed: p.flushed, ballot: p.ballot, index: p.index,
 			quarantined: m.quarantined(g), spoiled: m.parts[g].spoiled != "",
 		}
 	}
@@ -188,17 +209,21 @@ func newLog(fsys disk.FS, o Options, im *image, m *merged) *Log {
 			continue
 		}
 		s := &segment{seq: si.seq, end: o.SegmentSize, synced: o.SegmentSize}
-		for g, last := range si.last {
+		// Sorted, because what OldestHolder says depends on the order.
+		for _, g := range slices.SortedFunc(maps.Keys(si.last), proto.GPID.Compare) {
 			if p := l.parts[g]; p != nil {
 				p.member = s.join(p)
-				p.member.last = min(last, p.last)
+				p.member.last = si.last[g]
 			}
 		}
 		l.segments = append(l.segments, s)
 	}
-	slices.Sort(l.free)
 	l.freeSegments()
 	l.trimFree(max(0, o.Recycle))
+	// Their numbers come again, so the files must be gone before, and not be recycled.
+	for _, seq := range im.unused {
+		l.files.remove = append(l.files.remove, segmentName(seq))
+	}
 	return l
 }
 

@@ -24,7 +24,7 @@ func (l *Log) OldestHolder() (g proto.GPID, upTo proto.Decree, bytes int64, ok b
 		return g, 0, 0, false
 	}
 	m := l.segments[0].heldBy()
-	if m == nil {
+	if m == nil || m.part.gone {
 		return g, 0, 0, false
 	}
 	return m.part.gpid, m.last, int64(len(l.segments)) * l.o.SegmentSize, true

@@ -1,7 +1,9 @@
 #!/bin/sh
 # Builds the static RocksDB that release binaries link: the version of the default profile (what grocksdb v1.7.14 targets),
 # but without assertions, with -O3 and with hardware crc32c. Leaves DIR/include and DIR/lib/librocksdb.a and prints the
-# cgo flags that use them.
+# cgo flags that use them, for the shell:
+#
+#   eval "$(build-release.sh DIR)" && go build -tags release,grocksdb_clean_link ./...
 #
 #   build-release.sh DIR [SOURCE]
 #
@@ -26,10 +28,11 @@ native) portable=0 flags="" ;;
 *) echo "$0: ROCKSDB_ARCH must be haswell or native, not $arch" >&2; exit 2 ;;
 esac
 
+# -O2 and -g are what cgo uses when nothing is given; giving something replaces them.
 print_flags() {
-	echo "CGO_CFLAGS=-I$dir/include"
-	echo "CGO_CXXFLAGS=-I$dir/include"
-	echo "CGO_LDFLAGS=-L$dir/lib"
+	echo "export CGO_CFLAGS='-O2 -g -I$dir/include'"
+	echo "export CGO_CXXFLAGS='-O2 -g -I$dir/include'"
+	echo "export CGO_LDFLAGS='-L$dir/lib'"
 }
 
 stamp="$VERSION $arch $(cksum <"$0")"

@@ -17,6 +17,7 @@ package rocks
 import "C"
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"unsafe"
@@ -44,7 +45,9 @@ func statusErr(st *C.pg_status) error {
 	if st.code == 0 {
 		return nil
 	}
-	msg := C.GoString(&st.msg[0])
+	// Not C.GoString, which would move every status to the heap.
+	raw := unsafe.Slice((*byte)(unsafe.Pointer(&st.msg[0])), len(st.msg))
+	msg := string(raw[:max(0, bytes.IndexByte(raw, 0))])
 	switch {
 	case st.code == codeCorruption:
 		return fmt.Errorf("%w: %s", engine.ErrCorruption, msg)

@@ -14,7 +14,7 @@ import (
 
 var (
 	metaSeed = flag.Uint64("meta.seed", 0, "run the metamorphic test with this seed only; 0 draws some")
-	metaRuns = flag.Int("meta.runs", 8, "number of seeds the metamorphic test draws")
+	metaRuns = flag.Int("meta.runs", 5, "number of seeds the metamorphic test draws")
 )
 
 // randomOptions makes files, blocks and buffers so small that a short run meets every size of thing.

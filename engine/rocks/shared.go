@@ -15,7 +15,8 @@ import (
 type SharedOptions struct {
 	// BlockCacheBytes is the size of the block cache: data, index and filter blocks of all stores. The default is 256 MiB.
 	BlockCacheBytes uint64
-	// MemtableBytes is the sum of memtables past which the store with the largest one is flushed. The default is 512 MiB.
+	// MemtableBytes is the sum of all memtables past which a store that is written to is flushed. Memtables of idle stores
+	// count and stay: flush those whose log is wanted back. The default is 512 MiB.
 	MemtableBytes uint64
 	// IOBytesPerSecond limits what flushes and compactions write. 0 means no limit, which is the default.
 	IOBytesPerSecond int64

@@ -81,8 +81,8 @@ int64_t pg_persisted_decree(pg_store *s, pg_status *st);
 // Reads a meta record into buf; returns its length, which may be larger than cap, or -1 when there is none.
 int64_t pg_meta_get(pg_store *s, const char *key, size_t key_len, char *buf, size_t cap, pg_status *st);
 void pg_meta_put(pg_store *s, const char *key, size_t key_len, const char *value, size_t value_len, pg_status *st);
-// Changes one option of the data column family at run time.
-void pg_set_option(pg_store *s, const char *name, const char *value, pg_status *st);
+// Changes options of the data column family at run time: "name=value;name=value".
+void pg_set_options(pg_store *s, const char *options, size_t len, pg_status *st);
 
 // Iterators. A length of 0 means no bound.
 enum { PG_REVERSE = 1, PG_CACHE_ONLY = 2, PG_NO_FILL = 4, PG_NO_PREFIX = 8 };

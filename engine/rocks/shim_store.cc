@@ -1,5 +1,6 @@
 // Options that grocksdb lacks, lookups, apply, flush and compaction.
 
+#include <rocksdb/convenience.h>
 #include <rocksdb/env.h>
 #include <rocksdb/listener.h>
 #include <rocksdb/options.h>
@@ -8,6 +9,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <unordered_map>
 
 #include "shim_internal.hh"
 
@@ -127,18 +129,10 @@ public:
 };
 
 // Moves one looked-up value into the arena and sets the result. Returns the bytes of the arena then in use.
-//
-// RocksDB 7.8's batched MultiGet says OK and gives no bytes when the cache tier lacks a key's data block (Get says
-// Incomplete): it marks the key as one that may exist and forgets the status. No stored value is empty, each has a
-// header, so such an answer means "ask storage", and would do no harm if there were one.
-uint64_t deliver(const Status &s, const PinnableSlice &value, bool cache_only, char *vals, uint64_t used, uint64_t cap,
-                 pg_result *r, pg_status *st)
+uint64_t deliver(const Status &s, const PinnableSlice &value, char *vals, uint64_t used, uint64_t cap, pg_result *r,
+                 pg_status *st)
 {
     *r = pg_result{};
-    if (s.ok() && cache_only && value.empty()) {
-        r->outcome = PG_WOULD_BLOCK;
-        return used;
-    }
     if (s.ok()) {
         r->len = uint32_t(value.size());
         if (value.size() > cap - used) {
@@ -186,8 +180,8 @@ pg_shared *pg_shared_new(uint64_t write_buffer_bytes, int64_t io_bytes_per_secon
 {
     return guarded(st, [&]() -> pg_shared * {
         auto s = std::make_unique<pg_shared>();
-        // No stall by the manager: it would block an apply in a way that nobody is told of. Past its limit it has the
-        // store with the largest memtable flushed.
+        // No stall by the manager: it would block an apply in a way that nobody is told of. Past its limit each store that
+        // is written to is flushed; one that is idle keeps its memtable.
         s->wbm = std::make_shared<rocksdb::WriteBufferManager>(write_buffer_bytes);
         if (io_bytes_per_second > 0) {
             s->limiter.reset(rocksdb::NewGenericRateLimiter(io_bytes_per_second));
@@ -273,19 +267,32 @@ void pg_store_free(pg_store *s)
     delete s;
 }
 
+// The cache tier is a loop of Gets: the batched MultiGet of RocksDB 7.8 ignores the tier once index and filter have been
+// passed, reads missing data blocks from storage and thus blocks, and of some keys then says OK without a value. Where blocking is
+// allowed it is the better call, for it reads neighbouring blocks at once and cached ones for less.
 uint64_t pg_multiget(pg_store *s, const char *keys, const uint32_t *ends, int n, int tier, int retry, char *vals,
                      uint64_t used, uint64_t cap, pg_result *results, pg_status *st)
 {
     // RocksDB cuts batches to 32 keys itself.
     constexpr int chunk = 32;
+    auto key = [&](int i) {
+        uint32_t start = i > 0 ? ends[i - 1] : 0;
+        return Slice(keys + start, ends[i] - start);
+    };
+    auto wanted = [&](int i) { return !retry || results[i].outcome == PG_TOO_SMALL; };
     try {
         rocksdb::ReadOptions ro;
-        bool cache_only = tier == PG_TIER_CACHE;
-        ro.read_tier = cache_only ? rocksdb::kBlockCacheTier : rocksdb::kReadAllTier;
-        if (n == 1) {
+        if (tier == PG_TIER_CACHE || n == 1) {
+            ro.read_tier = tier == PG_TIER_CACHE ? rocksdb::kBlockCacheTier : rocksdb::kReadAllTier;
             PinnableSlice value;
-            Status status = s->db->Get(ro, s->data, Slice(keys, ends[0]), &value);
-            return pegasus::deliver(status, value, cache_only, vals, used, cap, &results[0], st);
+            for (int i = 0; i < n; i++) {
+                if (wanted(i)) {
+                    Status status = s->db->Get(ro, s->data, key(i), &value);
+                    used = pegasus::deliver(status, value, vals, used, cap, &results[i], st);
+                    value.Reset();
+                }
+            }
+            return used;
         }
         Slice slices[chunk];
         int index[chunk];
@@ -294,16 +301,14 @@ uint64_t pg_multiget(pg_store *s, const char *keys, const uint32_t *ends, int n,
         for (int i = 0; i < n;) {
             int m = 0;
             for (; i < n && m < chunk; i++) {
-                if (retry && results[i].outcome != PG_TOO_SMALL) {
-                    continue;
+                if (wanted(i)) {
+                    slices[m] = key(i);
+                    index[m++] = i;
                 }
-                uint32_t start = i > 0 ? ends[i - 1] : 0;
-                slices[m] = Slice(keys + start, ends[i] - start);
-                index[m++] = i;
             }
             s->db->MultiGet(ro, s->data, m, slices, values, statuses);
             for (int j = 0; j < m; j++) {
-                used = pegasus::deliver(statuses[j], values[j], cache_only, vals, used, cap, &results[index[j]], st);
+                used = pegasus::deliver(statuses[j], values[j], vals, used, cap, &results[index[j]], st);
                 values[j].Reset();
             }
         }
@@ -388,10 +393,12 @@ void pg_meta_put(pg_store *s, const char *key, size_t key_len, const char *value
     });
 }
 
-void pg_set_option(pg_store *s, const char *name, const char *value, pg_status *st)
+void pg_set_options(pg_store *s, const char *options, size_t len, pg_status *st)
 {
     guarded(st, [&] {
-        set_status(st, s->db->SetOptions(s->data, {{name, value}}));
+        std::unordered_map<std::string, std::string> map;
+        Status status = rocksdb::StringToMap(std::string(options, len), &map);
+        set_status(st, status.ok() ? s->db->SetOptions(s->data, map) : status);
         return 0;
     });
 }

@@ -38,7 +38,7 @@ type Refused struct{ Seq uint64 }
 // Tick lets time pass. Deadlines are checked only then; every 100 ms is plenty.
 type Tick struct{}
 
-// Request is a call of a client. Args is a pointer to the request struct of an RPC that Core serves, see Serves. Core
+// Request is a call of a client. Args is a pointer to the request struct of an RPC that Core serves, see NewRequest. Core
 // keeps Args.
 type Request struct {
 	Token uint64

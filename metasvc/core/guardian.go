@@ -103,7 +103,9 @@ func (c *Core) guard(now Now, out *Effects) {
 		}
 		c.assign(now, g, m, out)
 	}
-	c.fresh = slices.Delete(c.fresh, 0, taken)
+	if c.fresh = c.fresh[taken:]; len(c.fresh) == 0 {
+		c.fresh = nil
+	}
 }
 
 // homeless tells whether a partition needs a primary and nobody is being asked.

@@ -192,11 +192,7 @@ func (h *gnetHandler) OnBoot(eng gnet.Engine) gnet.Action {
 
 // OnTick runs on a goroutine of gnet's, for the first time when the loop exists. That is what it is used for.
 func (h *gnetHandler) OnTick() (time.Duration, gnet.Action) {
-	h.bootOnce.Do(func() {
-		if err := (*core)(h).obtainHandle(); err != nil {
-			h.ready <- err
-		}
-	})
+	h.bootOnce.Do(func() { h.ready <- (*core)(h).obtainHandle() })
 	return math.MaxInt64, gnet.None
 }
 
@@ -218,7 +214,9 @@ func (c *core) obtainHandle() error {
 		conn.Close()
 		return err
 	}
-	return (<-res).Err
+	r := <-res
+	<-res // closed when gnet has given the descriptors back
+	return r.Err
 }
 
 func (h *gnetHandler) OnShutdown(gnet.Engine) { (*core)(h).shutWake() }
@@ -230,7 +228,6 @@ func (h *gnetHandler) OnOpen(conn gnet.Conn) ([]byte, gnet.Action) {
 		c.wakeMu.Lock()
 		c.el, c.alive = conn.EventLoop(), true
 		c.wakeMu.Unlock()
-		c.ready <- nil
 		return nil, gnet.Close
 	case *adoption:
 		conn.SetContext(nil)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,6 +39,8 @@ type echo struct {
 	onOpened func(s *Session) error
 	onMsg    func(m *msg)
 	onTurn   func()
+
+	gone atomic.Bool // for tests: the loop has stopped
 
 	mu     sync.Mutex
 	opened int
@@ -217,4 +220,19 @@ func onLoop(t testing.TB, l *Loop[msg], fn func()) {
 	case <-time.After(patience):
 		t.Fatal("the loop does not answer")
 	}
+}
+
+// holdLoop stops the loop within a turn until release is called.
+func holdLoop(t testing.TB, l *Loop[msg]) (release func()) {
+	t.Helper()
+	entered, blocked := make(chan struct{}), make(chan struct{})
+	if err := l.Do(func() { close(entered); <-blocked }); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-entered:
+	case <-time.After(patience):
+		t.Fatal("the loop does not answer")
+	}
+	return func() { close(blocked) }
 }

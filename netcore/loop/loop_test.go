@@ -2,11 +2,20 @@ package loop
 
 import (
 	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"sync"
 	"testing"
+	"time"
 )
 
+var modes = map[string]TurnMode{"auto": TurnAuto, "batch": TurnBatch, "inline": TurnInline}
+
 func TestEcho(t *testing.T) {
-	for name, mode := range map[string]TurnMode{"auto": TurnAuto, "batch": TurnBatch, "inline": TurnInline} {
+	for name, mode := range modes {
 		t.Run(name, func(t *testing.T) {
 			l := startLoop(t, Config{Turns: mode}, newEcho())
 			c := dial(t, l)
@@ -16,5 +25,529 @@ func TestEcho(t *testing.T) {
 				expect(t, c, f)
 			}
 		})
+	}
+}
+
+// Frames of every size, cut into pieces of every size, several clients at once, in all modes.
+func TestFragments(t *testing.T) {
+	for name, mode := range modes {
+		t.Run(name, func(t *testing.T) {
+			l := startLoop(t, Config{Turns: mode, ReadBufferCap: 1024}, newEcho())
+			var wg sync.WaitGroup
+			for _, piece := range []int{1, 3, 1000, 1 << 20} {
+				c := dial(t, l)
+				var all []byte
+				for i := range 40 {
+					all = append(all, frame(bytes.Repeat([]byte{byte(i)}, i*i*3))...)
+				}
+				if piece == 1 {
+					all = all[:2000]
+				}
+				wg.Add(2)
+				go func() {
+					defer wg.Done()
+					for rest := all; len(rest) > 0; rest = rest[min(piece, len(rest)):] {
+						send(t, c, rest[:min(piece, len(rest))])
+					}
+				}()
+				go func() {
+					defer wg.Done()
+					expect(t, c, wholeFrames(all))
+				}()
+			}
+			wg.Wait()
+		})
+	}
+}
+
+func wholeFrames(b []byte) []byte {
+	n := 0
+	for len(b)-n >= 4 {
+		size := 4 + int(binary.BigEndian.Uint32(b[n:]))
+		if len(b)-n < size {
+			break
+		}
+		n += size
+	}
+	return b[:n]
+}
+
+// A large frame that arrives in many pieces is looked at a few times, not once per piece.
+func TestNeedSparesCalls(t *testing.T) {
+	h := newEcho()
+	l := startLoop(t, Config{ReadBufferCap: 4096}, h)
+	c := dial(t, l)
+	f := frame(bytes.Repeat([]byte("payload!"), 1<<17))
+	go func() { _, _ = c.Write(f) }()
+	expect(t, c, f)
+	onLoop(t, l, func() {
+		if h.calls > 3 {
+			t.Errorf("Data was called %d times for one frame of %d bytes read 4 KiB at a time", h.calls, len(f))
+		}
+	})
+}
+
+func TestGarbageAndAbsurdLengths(t *testing.T) {
+	h := newEcho()
+	h.maxFrame = 1 << 40 // believes any length
+	l := startLoop(t, Config{MaxInbound: 1 << 20}, h)
+
+	c := dial(t, l)
+	send(t, c, []byte{0xff, 0xff, 0xff, 0xff, 1})
+	expectClosed(t, c)
+	eventually(t, "refusal of an absurd length", func() bool { return len(h.closedWith()) == 1 })
+	if err := h.closedWith()[0]; !errors.Is(err, ErrInboundLimit) {
+		t.Fatalf("closed with %v", err)
+	}
+
+	onLoop(t, l, func() { h.maxFrame = 100 })
+	c = dial(t, l)
+	good := frame([]byte("good"))
+	send(t, c, append(append([]byte{}, good...), "garbage, definitely"...))
+	expect(t, c, good) // what was answered before the error is still sent
+	expectClosed(t, c)
+	eventually(t, "refusal of garbage", func() bool { return len(h.closedWith()) == 2 })
+	if err := h.closedWith()[1]; !errors.Is(err, errFrame) {
+		t.Fatalf("closed with %v", err)
+	}
+}
+
+// A sink that never says what it needs cannot make the loop buffer without end.
+func TestInboundLimit(t *testing.T) {
+	h := newEcho()
+	h.onData = func(*Session, []byte) (int, int, error) { return 0, 0, nil }
+	l := startLoop(t, Config{MaxInbound: 100_000}, h)
+	c := dial(t, l)
+	for {
+		if _, err := c.Write(make([]byte, 10_000)); err != nil {
+			break
+		}
+	}
+	eventually(t, "close", func() bool { return len(h.closedWith()) == 1 })
+	if err := h.closedWith()[0]; !errors.Is(err, ErrInboundLimit) {
+		t.Fatalf("closed with %v", err)
+	}
+	eventually(t, "the count of it", func() bool { return l.Snapshot().InboundLimit == 1 })
+}
+
+// A client that sends and never reads: its input is not parsed any more, then it is closed; others do not notice.
+func TestSlowReader(t *testing.T) {
+	for name, mode := range modes {
+		t.Run(name, func(t *testing.T) {
+			h := newEcho()
+			l := startLoop(t, Config{Turns: mode, MaxInbound: 1 << 20, OutboundPause: 64 << 10}, h)
+			c := dial(t, l)
+			block := bytes.Repeat(frame(make([]byte, 1000)), 100)
+			gone := make(chan struct{})
+			go func() {
+				defer close(gone)
+				for {
+					if _, err := c.Write(block); err != nil {
+						return
+					}
+				}
+			}()
+			other := dial(t, l)
+			for range 50 {
+				f := frame([]byte("hello"))
+				send(t, other, f)
+				expect(t, other, f)
+			}
+			<-gone
+			eventually(t, "close", func() bool { return len(h.closedWith()) == 1 })
+			if err := h.closedWith()[0]; !errors.Is(err, ErrSlowReader) {
+				t.Fatalf("closed with %v", err)
+			}
+		})
+	}
+}
+
+func TestMaxOutbound(t *testing.T) {
+	h := newEcho()
+	opened := make(chan Ref, 1)
+	h.onOpened = func(s *Session) error { opened <- s.Ref(); return nil }
+	l := startLoop(t, Config{MaxOutbound: 1 << 20}, h)
+	dial(t, l)
+	ref := wait(t, opened)
+	onLoop(t, l, func() {
+		s := l.Session(ref)
+		s.SetOut(append(s.Out(), make([]byte, 64<<20)...))
+	})
+	eventually(t, "close", func() bool { return len(h.closedWith()) == 1 })
+	if err := h.closedWith()[0]; !errors.Is(err, ErrSlowReader) {
+		t.Fatalf("closed with %v", err)
+	}
+}
+
+// A client that reads late, but reads, gets everything: the pause ends by itself.
+func TestPauseAndResume(t *testing.T) {
+	h := newEcho()
+	l := startLoop(t, Config{OutboundPause: 16 << 10}, h)
+	c := dial(t, l)
+	all := bytes.Repeat(frame(bytes.Repeat([]byte("x"), 996)), 20_000)
+	go func() { _, _ = c.Write(all) }()
+	got := 0
+	buf := make([]byte, 1<<20)
+	for got < len(all) {
+		n, err := c.Read(buf)
+		if err != nil {
+			t.Fatalf("after %d of %d bytes: %v", got, len(all), err)
+		}
+		got += n
+	}
+}
+
+func TestHoldAndRelease(t *testing.T) {
+	h := newEcho()
+	h.onData = func(s *Session, in []byte) (int, int, error) {
+		s.Hold() // one byte at a time
+		s.SetOut(append(s.Out(), in[0]))
+		return 1, 0, nil
+	}
+	opened := make(chan Ref, 1)
+	h.onOpened = func(s *Session) error { opened <- s.Ref(); return nil }
+	l := startLoop(t, Config{}, h)
+	c := dial(t, l)
+	ref := wait(t, opened)
+	send(t, c, []byte("abc"))
+	for i, want := range []string{"a", "b", "c"} {
+		expect(t, c, []byte(want))
+		onLoop(t, l, func() {
+			if h.calls != i+1 {
+				t.Errorf("%d calls of Data after %d releases", h.calls, i)
+			}
+			l.Session(ref).Release()
+		})
+	}
+}
+
+func TestIdleTimeout(t *testing.T) {
+	h := newEcho()
+	l := startLoop(t, Config{IdleTimeout: 200 * time.Millisecond}, h)
+	silent, lively := dial(t, l), dial(t, l)
+	f := frame([]byte("x"))
+	for len(h.closedWith()) == 0 {
+		send(t, lively, f)
+		expect(t, lively, f)
+		time.Sleep(5 * time.Millisecond) // the rate of the lively one, not a wait for anything
+	}
+	if err := h.closedWith()[0]; !errors.Is(err, ErrIdle) {
+		t.Fatalf("closed with %v", err)
+	}
+	expectClosed(t, silent)
+	send(t, lively, f)
+	expect(t, lively, f)
+}
+
+// A client that sends its request and shuts its writing side down still gets the answer, with everything in one batch.
+func TestHalfClose(t *testing.T) {
+	for name, mode := range modes {
+		t.Run(name, func(t *testing.T) {
+			h := newEcho()
+			l := startLoop(t, Config{Turns: mode}, h)
+			for range 20 {
+				c := dial(t, l)
+				f := frame([]byte("last words"))
+				send(t, c, f)
+				if err := c.CloseWrite(); err != nil {
+					t.Fatal(err)
+				}
+				expect(t, c, f)
+				expectClosed(t, c)
+			}
+			eventually(t, "all closed", func() bool { return len(h.closedWith()) == 20 })
+			for _, err := range h.closedWith() {
+				if err != io.EOF {
+					t.Fatalf("closed with %v", err)
+				}
+			}
+		})
+	}
+}
+
+// A reference to a session that is gone never resolves to the one that took its slot.
+func TestStaleReference(t *testing.T) {
+	h := newEcho()
+	opened := make(chan Ref, 1)
+	h.onOpened = func(s *Session) error { opened <- s.Ref(); return nil }
+	l := startLoop(t, Config{MaxSessions: 1}, h)
+	var old *Session
+	var refs []Ref
+	for i := range 5 {
+		c := dial(t, l)
+		ref := wait(t, opened)
+		for _, r := range refs {
+			onLoop(t, l, func() {
+				if l.Session(r) != nil || r.Slot != ref.Slot || r.Gen >= ref.Gen {
+					t.Errorf("%v resolves although %v has the slot", r, ref)
+				}
+				// A late reply through a kept pointer goes nowhere.
+				old.SetOut(append(old.Out(), "secret"...))
+			})
+		}
+		f := frame([]byte{byte(i)})
+		send(t, c, f)
+		expect(t, c, f)
+		onLoop(t, l, func() { old = l.Session(ref) })
+		refs = append(refs, ref)
+		c.Close()
+		eventually(t, "close", func() bool { return len(h.closedWith()) == i+1 })
+	}
+}
+
+func TestMaxSessions(t *testing.T) {
+	h := newEcho()
+	l := startLoop(t, Config{MaxSessions: 3}, h)
+	var kept []net.Conn
+	for range 3 {
+		kept = append(kept, dial(t, l))
+	}
+	eventually(t, "three sessions", func() bool { return h.openedCount() == 3 })
+	for range 5 {
+		expectClosed(t, dial(t, l))
+	}
+	f := frame([]byte("still here"))
+	for _, c := range kept {
+		send(t, c, f)
+		expect(t, c, f)
+	}
+	eventually(t, "the count of refusals", func() bool { return l.Snapshot().Refused == 5 })
+	if h.openedCount() != 3 {
+		t.Fatalf("%d opened", h.openedCount())
+	}
+}
+
+func TestOpenedMayRefuse(t *testing.T) {
+	h := newEcho()
+	h.onOpened = func(*Session) error { return errFrame }
+	l := startLoop(t, Config{}, h)
+	expectClosed(t, dial(t, l))
+	onLoop(t, l, func() {
+		if l.Sessions() != 0 {
+			t.Errorf("%d sessions", l.Sessions())
+		}
+	})
+	if len(h.closedWith()) != 0 {
+		t.Fatal("Closed was called for a session that was refused")
+	}
+}
+
+// Turn runs once for all input of a batch, after it and before the flush.
+func TestTurnBatches(t *testing.T) {
+	h := newEcho()
+	pending := map[*Session][]byte{}
+	widest := 0
+	h.onData = func(s *Session, in []byte) (int, int, error) {
+		pending[s] = append(pending[s], in...)
+		return len(in), 0, nil
+	}
+	h.onTurn = func() {
+		widest = max(widest, len(pending))
+		for s, b := range pending {
+			s.SetOut(append(s.Out(), b...))
+		}
+		clear(pending)
+	}
+	l := startLoop(t, Config{Turns: TurnBatch}, h)
+	var conns []net.Conn
+	for range 8 {
+		conns = append(conns, dial(t, l))
+	}
+	eventually(t, "eight sessions", func() bool { return h.openedCount() == 8 })
+	release := holdLoop(t, l) // so that all eight are ready together
+	for _, c := range conns {
+		send(t, c, []byte("ping"))
+	}
+	release()
+	for _, c := range conns {
+		expect(t, c, []byte("ping"))
+	}
+	onLoop(t, l, func() {
+		if widest != 8 {
+			t.Errorf("the widest turn had %d sessions of 8", widest)
+		}
+	})
+}
+
+// One session at a time makes the loop end turns inline; several together bring it back.
+func TestPrediction(t *testing.T) {
+	h := newEcho()
+	l := startLoop(t, Config{}, h)
+	inlined := func() (n uint64, mode bool) {
+		onLoop(t, l, func() { n, mode = l.stats.Inlined, l.inline })
+		return n, mode
+	}
+	one, two := dial(t, l), dial(t, l)
+	f := frame([]byte("x"))
+	for range 100 {
+		send(t, one, f)
+		expect(t, one, f)
+	}
+	if n, mode := inlined(); !mode || n < 50 {
+		t.Fatalf("inline %v, %d of 100 turns", mode, n)
+	}
+	for range 20 * probeEvery {
+		release := holdLoop(t, l)
+		send(t, one, f)
+		send(t, two, f)
+		release()
+		expect(t, one, f)
+		expect(t, two, f)
+		if _, mode := inlined(); !mode {
+			return
+		}
+	}
+	t.Fatal("stays inline although two sessions come together")
+}
+
+func TestTimersAndClock(t *testing.T) {
+	l := startLoop(t, Config{}, newEcho())
+	fired := make(chan int64, 3)
+	var start int64
+	onLoop(t, l, func() {
+		start = l.Now()
+		for _, ms := range []int64{30, 10, 20} {
+			l.After(time.Duration(ms)*time.Millisecond, func() { fired <- ms })
+		}
+		id := l.After(15*time.Millisecond, func() { t.Error("a cancelled timer fired") })
+		if !l.Cancel(id) || l.Cancel(id) {
+			t.Error("cancel")
+		}
+		if d := l.ReadClock() - l.Now(); d < 0 {
+			t.Errorf("ReadClock is %d ns before Now", -d)
+		}
+		if d := time.Since(time.UnixMicro(l.WallMicros())); d < 0 || d > patience {
+			t.Errorf("WallMicros is off by %v", d)
+		}
+	})
+	for _, want := range []int64{10, 20, 30} {
+		if got := wait(t, fired); got != want {
+			t.Fatalf("timer %d fired when %d was due", got, want)
+		}
+		onLoop(t, l, func() {
+			if l.Now() < start+want*int64(time.Millisecond) {
+				t.Errorf("timer %d fired too early", want)
+			}
+		})
+	}
+}
+
+// A handler that keeps a timer re-arming beside traffic and messages: no deadline is lost.
+func TestTimersUnderLoad(t *testing.T) {
+	l := startLoop(t, Config{}, newEcho())
+	c := dial(t, l)
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		f := frame([]byte("x"))
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			send(t, c, f)
+			expect(t, c, f)
+		}
+	}()
+	fired := make(chan struct{})
+	n := 0
+	var again func()
+	again = func() {
+		if n++; n == 100 {
+			close(fired)
+			return
+		}
+		l.After(time.Duration(n%3)*time.Millisecond, again)
+	}
+	onLoop(t, l, again)
+	wait(t, fired)
+	close(stop)
+	<-done
+}
+
+func TestSetOutAllocatesNothing(t *testing.T) {
+	h := newEcho()
+	l := startLoop(t, Config{}, h)
+	dial(t, l)
+	eventually(t, "a session", func() bool { return h.openedCount() == 1 })
+	onLoop(t, l, func() {
+		var s *Session
+		l.EachSession(func(x *Session) { s = x })
+		real := s.t
+		defer func() { s.t = real }()
+		s.t = &sinkTransport{}
+		reply := make([]byte, 300)
+		round := func() {
+			for range 20 {
+				s.SetOut(append(s.Out(), reply...))
+			}
+			l.flush()
+		}
+		round()
+		round()
+		if n := testing.AllocsPerRun(100, round); n != 0 {
+			t.Errorf("%v allocations per flush", n)
+		}
+	})
+}
+
+// sinkTransport takes everything.
+type sinkTransport struct{}
+
+func (*sinkTransport) write([]byte) {}
+func (*sinkTransport) unsent() int  { return 0 }
+func (*sinkTransport) close()       {}
+
+func TestConfigErrors(t *testing.T) {
+	for name, cfg := range map[string]Config{
+		"no address":       {},
+		"negative":         {Addrs: []string{"127.0.0.1:0"}, MaxInbound: -1},
+		"pause over max":   {Addrs: []string{"127.0.0.1:0"}, MaxOutbound: 10, OutboundPause: 20},
+		"bad address":      {Addrs: []string{"127.0.0.1"}},
+		"foreign address":  {Addrs: []string{"127.0.0.1:0", "192.0.2.1:0"}},
+		"negative timeout": {Addrs: []string{"127.0.0.1:0"}, IdleTimeout: -1},
+	} {
+		if l, err := Start[msg](cfg, newEcho()); err == nil {
+			stopLoop(t, l)
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func TestPorts(t *testing.T) {
+	l := startLoop(t, Config{Addrs: []string{"127.0.0.1:0", "127.0.0.1:0"}}, newEcho())
+	if err := CheckPortsFree(l.Addrs()); err == nil {
+		t.Fatal("a port that a loop listens on is said to be free")
+	}
+	// Two loops may share an address on purpose.
+	shared := startLoop(t, Config{Addrs: l.Addrs()[:1]}, newEcho())
+	if shared.Addrs()[0] != l.Addrs()[0] || l.Addrs()[0] == l.Addrs()[1] {
+		t.Fatalf("addresses %v and %v", l.Addrs(), shared.Addrs())
+	}
+	addrs := l.Addrs()
+	stopLoop(t, l)
+	stopLoop(t, shared)
+	if err := CheckPortsFree(addrs); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := RaiseFileLimit(); err != nil || n == 0 {
+		t.Fatalf("limit %d, %v", n, err)
+	}
+}
+
+func TestStopTwice(t *testing.T) {
+	l := startLoop(t, Config{}, newEcho())
+	stopLoop(t, l)
+	if err := l.Stop(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Post(msg{}); err == nil {
+		t.Fatal("a stopped loop takes messages")
+	}
+	c1, c2 := net.Pipe()
+	defer c2.Close()
+	if err := l.Adopt(c1, nil); !errors.Is(err, ErrStopped) {
+		t.Fatalf("adopt: %v", err)
 	}
 }
