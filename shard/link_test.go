@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"maps"
 	"testing"
 	"time"
 
@@ -22,14 +23,11 @@ func (m *fakeMeta) beaconed() int { return get(m, func() int { return m.beacons 
 
 func TestLinkFollowsTheLeader(t *testing.T) {
 	leader := newFakeMeta(t)
-	c := newCluster(t, 2, func(o *Options) {})
+	c := newCluster(t, 2)
 	c.table(1, 2, nil)
-	leader.with(func() {
-		for g, p := range c.meta.parts {
-			leader.parts[g] = p
-		}
-		leader.apps[1] = c.meta.apps[1]
-	})
+	apps, parts := get(c.meta, func() map[int32]proto.AppInfo { return maps.Clone(c.meta.apps) }),
+		get(c.meta, func() map[proto.GPID]proto.PartitionConfig { return maps.Clone(c.meta.parts) })
+	leader.with(func() { leader.apps, leader.parts = apps, parts })
 	// The meta that led steps down: it names the new leader to whoever says hello.
 	c.meta.with(func() { c.meta.redirect = hostPort(t, leader.addr()) })
 	c.meta.hangUp()
@@ -42,7 +40,7 @@ func TestLinkLeavesASilentMeta(t *testing.T) {
 	for _, how := range []string{"silent from the start", "answers hello only"} {
 		t.Run(how, func(t *testing.T) {
 			bad := newFakeMeta(t)
-			bad.silent, bad.deaf = how == "silent from the start", true
+			bad.with(func() { bad.silent, bad.deaf = how == "silent from the start", true })
 			good := newFakeMeta(t)
 			opts := testOptions(t, t.TempDir(), 1, bad.addr(), good.addr())
 			n, err := Start(opts)
@@ -62,7 +60,7 @@ func TestLinkLeavesASilentMeta(t *testing.T) {
 
 func TestLinkSurvivesAnythingOnTheMetaPort(t *testing.T) {
 	wrong := newFakeMeta(t)
-	wrong.cluster = "another"
+	wrong.with(func() { wrong.cluster = "another" })
 	good := newFakeMeta(t)
 	dead := freePorts(t, 0)
 	opts := testOptions(t, t.TempDir(), 1, "127.0.0.1:"+seqName(dead), wrong.addr(), good.addr())
