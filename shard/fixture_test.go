@@ -189,7 +189,7 @@ func (sh *Shard) unquiet() (why string) {
 			why = g.String() + " has mutations in flight"
 		case len(p.queue) > 0 || p.reading || len(p.getCalls) > 0 || p.gets.Len() > 0:
 			why = g.String() + " has requests waiting"
-		case len(p.overlay.entries) > 0:
+		case len(p.overlay.entries) > p.overlay.gone:
 			why = g.String() + " has overlay entries"
 		case p.refs != 0:
 			why = g.String() + " has " + strconv.Itoa(p.refs) + " refs"

@@ -12,7 +12,9 @@ import (
 // before the store, so that they share mutations and are pipelined like puts.
 //
 // Shape: a map from the hash of the raw key to the newest in-flight record with that hash, older ones chained behind it.
-// Keys and values are views into the bytes of their mutation, which never change once written, so an entry costs no copy. Mutations apply in order, hence entries leave oldest first and a FIFO slab is enough.
+// Keys and values are views into the bytes of their mutation, which never change once written, so an entry costs no copy.
+// Mutations apply in order, hence entries leave oldest first and a FIFO slab is enough. The slab is moved down only when most
+// of it is free: with thousands of mutations in flight, moving it for each would cost more than all the rest.
 //
 // A partition that sees no atomic operation pays nothing: the overlay is filled when the first one arrives while writes are
 // in flight, and is dropped when nothing is in flight any more. Rejected: always filling it (a map insert per put for the
@@ -21,12 +23,16 @@ type overlay struct {
 	active  bool
 	heads   map[uint64]int64 // key hash -> absolute index of the newest entry
 	entries []overlayEntry   // oldest first; entries[i] has absolute index base+i
+	gone    int              // entries at the start that have left
 	base    int64
 }
 
+// oldest is the absolute index of the oldest entry.
+func (o *overlay) oldest() int64 { return o.base + int64(o.gone) }
+
 type overlayEntry struct {
 	hash  uint64
-	older int64 // absolute index of the next older entry with the same hash; below base = none
+	older int64 // absolute index of the next older entry with the same hash; below the oldest = none
 	ops   *mutationOps
 	rec   engine.Record
 }
@@ -59,7 +65,7 @@ func (o *overlay) get(key []byte) (outcome engine.Outcome, value []byte, ok bool
 		return 0, nil, false
 	}
 	at, found := o.heads[proto.RawKeyHash(key)]
-	for ; found && at >= o.base; at = o.entries[at-o.base].older {
+	for ; found && at >= o.oldest(); at = o.entries[at-o.base].older {
 		e := &o.entries[at-o.base]
 		if !bytes.Equal(e.rec.Key, key) {
 			continue
@@ -74,24 +80,29 @@ func (o *overlay) get(key []byte) (outcome engine.Outcome, value []byte, ok bool
 
 // drop forgets the records of ops, which must be the oldest mutation in flight.
 func (o *overlay) drop(ops *mutationOps) {
-	n := ops.overlaid
-	for i := range n {
+	end := o.gone + ops.overlaid
+	for i := o.gone; i < end; i++ {
 		e := &o.entries[i]
 		invariant.Assertf(e.ops == ops, "overlay entries leave out of order")
 		if o.heads[e.hash] == o.base+int64(i) {
 			delete(o.heads, e.hash)
 		}
 	}
-	o.base += int64(n)
-	kept := copy(o.entries, o.entries[n:])
-	clear(o.entries[kept:])
-	o.entries = o.entries[:kept]
+	clear(o.entries[o.gone:end])
+	o.gone = end
+	if o.gone > len(o.entries)/2 {
+		kept := copy(o.entries, o.entries[o.gone:])
+		clear(o.entries[max(kept, o.gone):])
+		o.entries = o.entries[:kept]
+		o.base += int64(o.gone)
+		o.gone = 0
+	}
 	ops.overlaid, ops.overlaidBytes = 0, 0
 }
 
 // deactivate empties the overlay; nothing may be in flight.
 func (o *overlay) deactivate() {
-	invariant.Assertf(len(o.entries) == 0, "overlay dropped with %d records in flight", len(o.entries))
+	invariant.Assertf(len(o.entries) == o.gone, "overlay dropped with records in flight")
 	o.active = false
 }
 
@@ -105,7 +116,7 @@ func (o *overlay) forget(ops *mutationOps, oldest bool) {
 	for i := len(o.entries) - 1; i >= keep; i-- {
 		e := &o.entries[i]
 		invariant.Assertf(e.ops == ops, "overlay entries leave out of order")
-		if e.older >= o.base {
+		if e.older >= o.oldest() {
 			o.heads[e.hash] = e.older
 		} else {
 			delete(o.heads, e.hash)

@@ -32,6 +32,7 @@ type partition struct {
 	// Reads of this turn.
 	gets     engine.GetBatch
 	getCalls []getCall
+	getLimit int // keys that the next store call may take; see maxGets
 
 	// Writes. current is the mutation that this turn is building, inFlight those proposed and not yet applied, oldest first.
 	current       *mutationOps

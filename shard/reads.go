@@ -28,7 +28,7 @@ func (p *partition) get(d dest, req *proto.Request) {
 		p.shard.endReply(&c, rrdb.AppendInvalidKeyReply(buf, p.freshEnv(), req.Code), mark)
 		return
 	}
-	if len(p.getCalls) >= maxGets {
+	if len(p.getCalls) >= max(p.getLimit, minGets) {
 		p.runGets()
 	}
 	p.gets.Add(key)
@@ -36,12 +36,15 @@ func (p *partition) get(d dest, req *proto.Request) {
 	p.note(workRead)
 }
 
-// maxGets bounds the keys of one store call, and maxKeptGets what a batch keeps of its memory: values may be large, a store
-// refuses more than a gigabyte of them, and a turn that has seen many must not be remembered for ever.
+// A store call takes at most maxGets keys, and not more than what makes about getBytes of values, going by the last call: values
+// may be large, a store refuses more than a gigabyte of them, and a session must be found congested before its replies are
+// more than it may have unsent. A turn that has seen many must not be remembered for ever, hence maxKeptGets.
 const (
+	minGets     = 8
 	maxGets     = 256
-	maxKeptGets = 1 << 20
-	maxGetJobs  = 64 // kept for reuse
+	getBytes    = 4 << 20
+	maxKeptGets = 1 << 20 // bytes
+	maxGetJobs  = 64      // kept for reuse
 )
 
 // trimGets empties a batch and gives its memory back when it has grown large.
@@ -86,6 +89,8 @@ func (p *partition) runGets() {
 			p.answerGet(g, env, p.gets.Outcome(i), p.gets.Value(i), p.gets.Err(i))
 		}
 	}
+	perKey := len(p.gets.Arenas().Vals)/len(p.getCalls) + 1
+	p.getLimit = min(max(2*p.getLimit, minGets), getBytes/perKey, maxGets)
 	p.shard.stats.Gets += uint64(len(p.getCalls))
 	clear(p.getCalls)
 	p.getCalls = p.getCalls[:0]
