@@ -1,0 +1,78 @@
+package pacsim
+
+import (
+	"slices"
+
+	"pegasus/consensus"
+	"pegasus/netcore/proto"
+)
+
+// prefix checks committed(q) ⊆ committed(p) ⊆ prepared(q), in its strongest form: whatever anybody has committed is durable in the
+// log, or in the store, of every member that the register names, with the same content. That is what makes any member fit to
+// become primary. Members that lost their media are left out until they have been removed.
+type prefix struct {
+	s    *Sim
+	lost []map[proto.NodeID]bool // per partition
+}
+
+func newPrefix(s *Sim, partitions int) *prefix {
+	p := &prefix{s: s, lost: make([]map[proto.NodeID]bool, partitions)}
+	for i := range p.lost {
+		p.lost[i] = map[proto.NodeID]bool{}
+	}
+	return p
+}
+
+// damaged notes that a node no longer has what it had of a partition.
+func (p *prefix) damaged(part int, name proto.NodeID) { p.lost[part][name] = true }
+
+// left ends the exception for a node that is no member any more.
+func (p *prefix) left(part int, name proto.NodeID, now []proto.NodeID) {
+	if !slices.Contains(now, name) {
+		delete(p.lost[part], name)
+	}
+}
+
+// look compares every running member with the history.
+func (p *prefix) look(part int) {
+	end := proto.Decree(len(p.s.history.parts[part].prints))
+	for _, m := range members(p.s.registers.parts[part].now) {
+		n := p.s.nodes[p.s.slot(m)]
+		if !n.up || n.name != m || n.parts[part] == nil || p.lost[part][m] {
+			continue
+		}
+		r := n.parts[part]
+		st := r.machine.State()
+		if r.failed || st.LogFailed || r.installing() {
+			continue
+		}
+		if st.Logged < end {
+			p.s.fail("prefix", part, "decree %d is committed; member %d has only %d on its disk", end, n.id, st.Logged)
+			return
+		}
+		for d := st.Committed + 1; d <= end; d++ {
+			if print, ok := r.prints[d]; !ok || print != p.s.history.parts[part].prints[d-1] {
+				p.s.fail("prefix", part, "member %d holds another decree %d than the one that is committed", n.id, d)
+				return
+			}
+		}
+	}
+}
+
+// order checks that a secondary is not ahead of its primary under one ballot.
+func (p *prefix) order(part int) {
+	c := p.s.registers.parts[part].now
+	if c.Primary.IsZero() {
+		return
+	}
+	primary := p.s.holder(part, c.Primary)
+	if primary == nil || primary.machine.Role() != consensus.Primary || primary.machine.Ballot() != c.Ballot {
+		return
+	}
+	for _, m := range c.Secondaries {
+		q := p.s.holder(part, m)
+		if q != nil && q.machine.Ballot() == c.Ballot && q.machine.Committed() > primary.machine.Committed() {
+			p.s.fail("prefix", part, "secondary %d has committed %d, its primary only %d", q.n.id, q.machine.Committed(), primary.machine.Committed())
+		}
+	}
+}

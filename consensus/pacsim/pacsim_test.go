@@ -1,0 +1,48 @@
+package pacsim
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+)
+
+var (
+	seedFlag = flag.Uint64("seed", 0, "run this one seed with its whole trace in words")
+	fromFlag = flag.Uint64("from", 0, "first of the fresh seeds; 0: by the clock")
+)
+
+// TestSeed replays one seed: go test ./consensus/pacsim -run TestSeed -seed=N -v
+func TestSeed(t *testing.T) {
+	if *seedFlag == 0 {
+		t.Skip("no -seed given")
+	}
+	var verbose func(string)
+	if testing.Verbose() {
+		verbose = func(line string) { fmt.Println(line) }
+	}
+	o := Draw(*seedFlag)
+	t.Log(o)
+	report(t, Run(o, verbose))
+}
+
+// report fails the test with all that is needed to understand and to replay a failure.
+func report(t *testing.T, r Result) {
+	t.Helper()
+	if r.Failure == nil {
+		t.Logf("seed %d: ok, %d events, %.0f s, %d answered, %d unanswered, %d refused, %d mutations, %d ballots, %d undecided keys",
+			r.Options.Seed, r.Events, float64(r.Virtual)/float64(second), r.Answered, r.Unanswered, r.Refused, r.Mutations, r.Ballots, r.Undecided)
+		return
+	}
+	t.Errorf("%v\n%v\n\n%sreplay: go test ./consensus/pacsim -run TestSeed -seed=%d -v", r.Options, r.Failure, r.Failure.Trace, r.Options.Seed)
+}
+
+// seconds is the wall time for fresh seeds: PACSIM_SECONDS, or def.
+func seconds(def int) time.Duration {
+	if v, err := strconv.Atoi(os.Getenv("PACSIM_SECONDS")); err == nil && v >= 0 {
+		def = v
+	}
+	return time.Duration(def) * time.Second
+}
