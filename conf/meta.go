@@ -42,6 +42,9 @@ type Cluster struct {
 	MaxReplicaCount       int    `toml:"max_replica_count" allow:"1..15"`
 	HoldSecondsForDropped int    `toml:"hold_seconds_for_dropped" allow:"0..315360000"`
 	LevelOnStart          string `toml:"level_on_start" allow:"blind|freezed|steady|lively"`
+	// MinWriteReplicas has the field's name: 0 means a majority of what a table wants.
+	MinWriteReplicas int      `toml:"mutation_2pc_min_replica_count" allow:"0..15"`
+	AssignDelay      Duration `toml:"replica_assign_delay" allow:"0s..24h"`
 }
 
 // DefaultMeta returns the configuration of an empty file: a group of one.
@@ -61,6 +64,7 @@ func DefaultMeta() *Meta {
 			MaxReplicaCount:       5,
 			HoldSecondsForDropped: 604800,
 			LevelOnStart:          "steady",
+			AssignDelay:           Duration(10 * time.Minute),
 		},
 		Logging: defaultLogging(),
 	}

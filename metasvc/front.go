@@ -143,14 +143,14 @@ func newArgs(code proto.Code) any {
 var notYet = func() map[proto.Code]bool {
 	m := make(map[proto.Code]bool)
 	for _, c := range []proto.Code{
-		proto.CodeCMRecallApp, proto.CodeCMRenameApp, proto.CodeCMProposeBalancer, proto.CodeCMControlMeta,
+		proto.CodeCMRecallApp, proto.CodeCMRenameApp, proto.CodeCMControlMeta,
 		proto.CodeCMStartRecovery, proto.CodeCMStartRestore, proto.CodeCMQueryRestoreStatus,
 		proto.CodeCMAddBackupPolicy, proto.CodeCMQueryBackupPolicy, proto.CodeCMModifyBackupPolicy,
 		proto.CodeCMStartBackupApp, proto.CodeCMQueryBackupStatus, proto.CodeCMDDDDiagnose,
 		proto.CodeCMStartPartitionSplit, proto.CodeCMControlPartitionSplit, proto.CodeCMQueryPartitionSplit,
 		proto.CodeCMStartBulkLoad, proto.CodeCMControlBulkLoad, proto.CodeCMQueryBulkLoadStatus,
 		proto.CodeCMClearBulkLoad, proto.CodeCMStartManualCompact, proto.CodeCMQueryManualCompactStatus,
-		proto.CodeCMGetMaxReplicaCount, proto.CodeCMSetMaxReplicaCount, proto.CodeCMGetAtomicIdempotent,
+		proto.CodeCMGetAtomicIdempotent,
 		proto.CodeCMSetAtomicIdempotent, proto.CodeCMAddDuplication, proto.CodeCMModifyDuplication,
 		proto.CodeCMQueryDuplication, proto.CodeCMListDuplication,
 	} {

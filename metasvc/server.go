@@ -45,6 +45,9 @@ type Options struct {
 	MaxReplicas    int32
 	HoldSeconds    int64
 	Grace          time.Duration
+	// MinWriteReplicas and AssignDelay are those of core.Options.
+	MinWriteReplicas int32
+	AssignDelay      time.Duration
 
 	// Election is that of journal.Config.
 	Election time.Duration
@@ -109,6 +112,7 @@ func Start(opt Options) (_ *Server, err error) {
 		Origin: rand.Uint64(), ClusterName: opt.ClusterName,
 		Level: opt.Level, MinLiveNodes: opt.MinLiveNodes, LivePercentage: opt.LivePercentage,
 		MinReplicas: opt.MinReplicas, MaxReplicas: opt.MaxReplicas, HoldSeconds: opt.HoldSeconds, Grace: opt.Grace,
+		MinWriteReplicas: opt.MinWriteReplicas, AssignDelay: opt.AssignDelay,
 	}
 	members := make([]journal.Member, len(opt.Peers))
 	for i, p := range opt.Peers {

@@ -11,10 +11,11 @@ import (
 // Result is the outcome of a command. It depends on the state alone, so every meta computes the same one; only the meta
 // that proposed the command tells it to somebody.
 type Result struct {
-	Err    proto.ErrCode
-	AppID  int32
-	Hint   string
-	Config proto.PartitionConfig
+	Err      proto.ErrCode
+	AppID    int32
+	Hint     string
+	OldCount int32 // replicas per partition before
+	Config   proto.PartitionConfig
 }
 
 // Delta says what a command changed, for whoever keeps an index over the state.
@@ -26,8 +27,9 @@ type Delta struct {
 
 // PartitionChange is a partition with another configuration than before.
 type PartitionChange struct {
-	GPID       proto.GPID
-	OldPrimary proto.NodeID
+	GPID           proto.GPID
+	OldPrimary     proto.NodeID
+	OldSecondaries []proto.NodeID
 }
 
 func (d *Delta) reset() { d.Apps, d.Parts, d.Nodes = d.Apps[:0], d.Parts[:0], d.Nodes[:0] }
@@ -42,6 +44,10 @@ func (s *State) Apply(c *Command, d *Delta) Result {
 		return s.dropApp(b, d)
 	case *UpdateConfig:
 		return s.updateConfig(&b.Update, d)
+	case *Reconfigure:
+		return s.updateConfig(&b.Update, d)
+	case *SetReplicas:
+		return s.setReplicas(b, d)
 	case *UpdateAppEnv:
 		return s.updateAppEnv(&b.Request, d)
 	case *RegisterNode:
@@ -154,7 +160,7 @@ func (s *State) dropApp(c *DropApp, d *Delta) Result {
 	delete(s.names, a.Info.AppName)
 	for i := range a.Partitions {
 		p := &a.Partitions[i]
-		d.Parts = append(d.Parts, PartitionChange{proto.GPID{App: a.Info.AppID, Part: int32(i)}, p.Primary})
+		d.Parts = append(d.Parts, PartitionChange{proto.GPID{App: a.Info.AppID, Part: int32(i)}, p.Primary, p.Secondaries})
 		for _, n := range p.Secondaries {
 			p.dropMember(n)
 		}
@@ -198,7 +204,7 @@ func (s *State) registerNode(n *Node, d *Delta) Result {
 		}
 		d.Nodes = append(d.Nodes, o.ID)
 		if s.isMember(o.ID) {
-			o.Address, o.IP = proto.HostPort{}, 0
+			o.Address, o.IP, o.Transfer = proto.HostPort{}, 0, ""
 		} else {
 			delete(s.nodes, o.ID)
 		}

@@ -19,6 +19,8 @@ const (
 	CommandUpdateAppEnv CommandKind = 4
 	CommandRegisterNode CommandKind = 5
 	CommandExpireApps   CommandKind = 6
+	CommandReconfigure  CommandKind = 7
+	CommandSetReplicas  CommandKind = 8
 )
 
 // CreateApp makes a table with all its partitions, unassigned. Now is unix seconds at the leader that proposed it.
@@ -34,7 +36,7 @@ type DropApp struct {
 	ExpireAt int64                `thrift:"3"`
 }
 
-// UpdateConfig replaces the configuration of a partition if the ballot fits.
+// UpdateConfig is Reconfigure as it was written when groups had one member. It is only read.
 type UpdateConfig struct {
 	Update proto.UpdateConfig `thrift:"1"`
 }
@@ -47,6 +49,19 @@ type UpdateAppEnv struct {
 // RegisterNode adds a node or renews what is known of it.
 type RegisterNode struct {
 	Node Node `thrift:"1"`
+}
+
+// Reconfigure changes the configuration of a partition if the ballot fits. It has a kind of its own because a program
+// that only knows groups of one would carry it out differently: it must stop instead.
+type Reconfigure struct {
+	Update proto.UpdateConfig `thrift:"1"`
+}
+
+// SetReplicas sets max_replica_count of a table and all its partitions. Apache Pegasus changes them one by one and keeps
+// the environment max_replica_count.update meanwhile; one entry of the journal does it at once.
+type SetReplicas struct {
+	AppID int32 `thrift:"1"`
+	Count int32 `thrift:"2"`
 }
 
 // ExpireApps forgets the dropped tables whose time was over at Now (unix seconds).
@@ -107,6 +122,10 @@ func ParseCommand(b []byte) (Command, error) {
 		c.Body = new(RegisterNode)
 	case CommandExpireApps:
 		c.Body = new(ExpireApps)
+	case CommandReconfigure:
+		c.Body = new(Reconfigure)
+	case CommandSetReplicas:
+		c.Body = new(SetReplicas)
 	default:
 		return Command{}, fmt.Errorf("%w: kind %d", ErrCommandVersion, b[1])
 	}

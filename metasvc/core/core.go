@@ -29,6 +29,11 @@ type Options struct {
 	// Grace is how long a node may be silent before it counts as dead. It must be longer than the leases that nodes give
 	// each other.
 	Grace time.Duration
+	// MinWriteReplicas is how many members a partition must have to take writes; 0: a majority of what its table wants.
+	MinWriteReplicas int32
+	// AssignDelay is how long the guardian waits for a lost member to come back before it has another node copy
+	// everything, as long as enough members remain.
+	AssignDelay time.Duration
 }
 
 // Limits of the cluster and of the work in flight.
@@ -39,6 +44,9 @@ const (
 	maxPartitions      = 1 << 20
 	maxWaiting         = 4096
 	maxAssignsPerNode  = 32
+	maxAddsPerNode     = 10   // secondaries being added to a node
+	looksPerEvent      = 64   // partitions in need that are looked at when something happened
+	looksPerTick       = 4096 // and when time passes
 	assignTimeout      = 5 * time.Second
 	maxAssignTimeout   = 40 * time.Second
 	shunTime           = 30 * time.Second
@@ -75,8 +83,9 @@ type Core struct {
 	byLink  map[uint64]*member
 
 	guardian
-	expiring     bool  // an ExpireApps is proposed and not committed
-	housekeeping int64 // monotonic time of the next housekeeping
+	news         []proto.NodeID // nodes that the others must be told of
+	expiring     bool           // an ExpireApps is proposed and not committed
+	housekeeping int64          // monotonic time of the next housekeeping
 }
 
 // waiter is whoever waits for a command: a client by token, or a node by link.
@@ -125,6 +134,7 @@ func (c *Core) Step(now Now, ev Event, out *Effects) error {
 	default:
 		invariant.Assertf(false, "event %T", ev)
 	}
+	c.spread(now, out)
 	return nil
 }
 
@@ -138,7 +148,7 @@ func (c *Core) lead(now Now, e Leadership, out *Effects) {
 			c.lost(c.waiting[seq], out)
 		}
 		c.waiting, c.members, c.byID, c.byLink = nil, nil, nil, nil
-		c.guardian = guardian{}
+		c.guardian, c.news = guardian{}, nil
 	}
 	if c.role != Leading {
 		return
@@ -158,8 +168,8 @@ func (c *Core) lead(now Now, e Leadership, out *Effects) {
 		}
 		for i := range a.Partitions {
 			g := proto.GPID{App: a.Info.AppID, Part: int32(i)}
-			c.count(g.App, a.Partitions[i].Primary, 1)
-			c.watch(g, &a.Partitions[i])
+			c.countAll(g.App, a.Partitions[i].Primary, a.Partitions[i].Secondaries, 1)
+			c.watch(g)
 		}
 	}
 }
@@ -177,14 +187,19 @@ func (c *Core) committed(now Now, data []byte, out *Effects) error {
 		c.expiring = false
 	}
 	c.index(now)
+	c.spread(now, out) // before anything that speaks of a new node
 	if cmd.Origin == c.opt.Origin {
 		if w, ok := c.waiting[cmd.Seq]; ok {
 			delete(c.waiting, cmd.Seq)
 			c.answer(now, w, res, out)
 		}
+		if r, ok := cmd.Body.(*Reconfigure); ok && c.changing[r.Update.Config.GPID] == cmd.Seq {
+			delete(c.changing, r.Update.Config.GPID)
+			c.watch(r.Update.Config.GPID)
+		}
 	}
 	c.push(now, out)
-	c.guard(now, out)
+	c.guard(now, looksPerEvent, out)
 	return nil
 }
 
@@ -197,23 +212,39 @@ func (c *Core) index(now Now) {
 		case c.st.Node(id) != nil && m == nil:
 			c.addMember(id, now)
 		}
+		c.news = append(c.news, id)
 	}
 	for _, ch := range c.delta.Parts {
 		c.settled(ch.GPID)
 		p := c.st.Partition(ch.GPID)
-		c.count(ch.GPID.App, ch.OldPrimary, -1)
-		c.count(ch.GPID.App, p.Primary, 1)
-		if c.st.App(ch.GPID.App).available() {
-			c.watch(ch.GPID, p)
+		c.countAll(ch.GPID.App, ch.OldPrimary, ch.OldSecondaries, -1)
+		c.countAll(ch.GPID.App, p.Primary, p.Secondaries, 1)
+		if len(ch.OldSecondaries)+1 > p.members() && !ch.OldPrimary.IsZero() {
+			c.dropped[ch.GPID] = now.Mono
+		}
+		if !c.st.App(ch.GPID.App).available() {
+			delete(c.plans, ch.GPID)
+			delete(c.dropped, ch.GPID)
+		}
+		c.watch(ch.GPID)
+	}
+	for _, id := range c.delta.Apps {
+		if a := c.st.App(id); a != nil {
+			for i := range a.Partitions {
+				if !a.Partitions[i].Primary.IsZero() { // those that have none are waiting already
+					c.watch(proto.GPID{App: id, Part: int32(i)})
+				}
+			}
 		}
 	}
 }
 
-// propose hands a command to the journal. Nothing waits for it when w is the zero waiter.
-func (c *Core) propose(kind CommandKind, body any, w waiter, out *Effects) {
+// propose hands a command to the journal. Nothing waits for it when w is the zero waiter. It returns the number of the
+// proposal, 0 when there are too many.
+func (c *Core) propose(kind CommandKind, body any, w waiter, out *Effects) uint64 {
 	if w != (waiter{}) && len(c.waiting) >= maxWaiting {
 		c.answerErr(w, proto.ErrBusy, out)
-		return
+		return 0
 	}
 	c.seq++
 	if w != (waiter{}) {
@@ -221,10 +252,18 @@ func (c *Core) propose(kind CommandKind, body any, w waiter, out *Effects) {
 	}
 	cmd := Command{Kind: kind, Origin: c.opt.Origin, Seq: c.seq, Body: body}
 	out.Propose = append(out.Propose, Proposed{Seq: c.seq, Data: AppendCommand(nil, &cmd)})
+	return c.seq
 }
 
 // refused ends a proposal that the journal did not take.
 func (c *Core) refused(e Refused, out *Effects) {
+	for g, seq := range c.changing {
+		if seq == e.Seq {
+			delete(c.changing, g)
+			c.watch(g)
+			break
+		}
+	}
 	w, ok := c.waiting[e.Seq]
 	if !ok {
 		c.expiring = false
@@ -250,16 +289,17 @@ func (c *Core) tick(now Now, out *Effects) {
 	}
 	for _, m := range c.members {
 		if m.alive && now.Mono-m.heard > int64(c.opt.Grace) {
-			m.alive = false
+			c.setAlive(m, false)
 			c.abandon(m)
+			c.watchNode(m)
 		}
 	}
-	c.expireAssigns(now)
+	c.expireAsks(now)
 	if now.Mono >= c.housekeeping {
 		c.housekeeping = now.Mono + int64(housekeepingPeriod)
 		c.expire(now, out)
 	}
-	c.guard(now, out)
+	c.guard(now, looksPerTick, out)
 }
 
 func (c *Core) expire(now Now, out *Effects) {

@@ -22,12 +22,16 @@ type member struct {
 	apps    map[int32]int64
 	reports map[proto.GPID]proto.ReplicaReport
 
-	// primaries counts the partitions whose primary this node is or has been asked to become, in all and per table.
-	primaries int
-	perApp    map[int32]int
-	assigns   int   // of these, asked and not answered; at most maxAssignsPerNode
-	shunned   int64 // until then it is the last choice, because it did not act on a proposal
+	// load counts the partitions that this node serves or has been asked to serve, in all and per table.
+	load
+	perApp   map[int32]load
+	assigns  int   // primaries asked for and not taken yet; at most maxAssignsPerNode
+	learning int   // secondaries asked for and not added yet; maxAddsPerNode unless an operator wanted more
+	shunned  int64 // until then it is the last choice, because it did not act on a proposal
 }
+
+// load is a number of partitions: those served as primary, and all.
+type load struct{ primaries, replicas int }
 
 func (m *member) usable() bool { return m.alive && m.link != 0 }
 
@@ -36,7 +40,7 @@ func compareIDs(a, b proto.NodeID) int { return slices.Compare(a[:], b[:]) }
 func (c *Core) addMember(id proto.NodeID, now Now) *member {
 	m := &member{
 		id: id, alive: true, heard: now.Mono,
-		apps: make(map[int32]int64), reports: make(map[proto.GPID]proto.ReplicaReport), perApp: make(map[int32]int),
+		apps: make(map[int32]int64), reports: make(map[proto.GPID]proto.ReplicaReport), perApp: make(map[int32]load),
 	}
 	i, _ := slices.BinarySearchFunc(c.members, id, func(m *member, id proto.NodeID) int { return compareIDs(m.id, id) })
 	c.members = slices.Insert(c.members, i, m)
@@ -51,13 +55,35 @@ func (c *Core) removeMember(m *member) {
 	c.members = slices.DeleteFunc(c.members, func(x *member) bool { return x == m })
 }
 
-// count books delta primaries of a table on a node.
-func (c *Core) count(app int32, id proto.NodeID, delta int) {
-	if m := c.byID[id]; m != nil {
-		m.primaries += delta
-		if m.perApp[app] += delta; m.perApp[app] == 0 {
-			delete(m.perApp, app)
-		}
+// count books primaries and replicas of a table on a node.
+func (c *Core) count(app int32, id proto.NodeID, primaries, replicas int) {
+	m := c.byID[id]
+	if m == nil {
+		return
+	}
+	m.primaries += primaries
+	m.replicas += replicas
+	l := m.perApp[app]
+	l.primaries += primaries
+	l.replicas += replicas
+	if m.perApp[app] = l; l == (load{}) {
+		delete(m.perApp, app)
+	}
+}
+
+// countAll books the members of a partition, or takes them off the books with sign -1.
+func (c *Core) countAll(app int32, primary proto.NodeID, secondaries []proto.NodeID, sign int) {
+	c.count(app, primary, sign, sign)
+	for _, n := range secondaries {
+		c.count(app, n, 0, sign)
+	}
+}
+
+// setAlive notes that a node died or lives again, for the others to be told.
+func (c *Core) setAlive(m *member, alive bool) {
+	if m.alive != alive {
+		m.alive = alive
+		c.news = append(c.news, m.id)
 	}
 }
 
@@ -77,7 +103,11 @@ func (c *Core) hello(now Now, e Hello, out *Effects) {
 		ID: e.Msg.Node, Address: e.Msg.Address, IP: e.Msg.IP, Incarnation: e.Msg.Incarnation,
 		Shards: e.Msg.Shards, ShardPort: e.Msg.ShardPort,
 	}
-	if n.ID.IsZero() || !n.Address.IsValid() || len(n.Address.Host) > maxNameLen {
+	if e.Msg.Transfer.IsValid() {
+		n.Transfer = e.Msg.Transfer.String()
+	}
+	if n.ID.IsZero() || !n.Address.IsValid() || len(n.Address.Host) > maxNameLen ||
+		len(n.Transfer) > maxNameLen {
 		c.sendHelloErr(e.Link, e.Seq, proto.ErrInvalidParameters, out)
 		return
 	}
@@ -86,7 +116,7 @@ func (c *Core) hello(now Now, e Hello, out *Effects) {
 		return
 	}
 	c.welcome(now, e.Link, e.Seq, e.Msg, out)
-	c.guard(now, out)
+	c.guard(now, looksPerEvent, out)
 }
 
 func (c *Core) sendHelloErr(link, seq uint64, err proto.ErrCode, out *Effects) {
@@ -111,15 +141,17 @@ func (c *Core) welcome(now Now, link, seq uint64, msg *proto.NodeHello, out *Eff
 	}
 	c.abandon(m)
 	delete(c.byLink, m.link)
-	m.link, m.alive, m.heard, m.shunned = link, true, now.Mono, 0
+	m.link, m.heard, m.shunned = link, now.Mono, 0
+	c.setAlive(m, true)
 	c.byLink[link] = m
 	clear(m.apps)
 	clear(m.reports)
-	m.note(msg.Replicas)
+	c.note(m, msg.Replicas)
 	apps, parts := c.collect(m, -1)
 	m.relevant, m.pushed = c.st.revision, now.Mono
 	out.Send = append(out.Send, Send{Link: link, Kind: proto.PeerHelloAck, Seq: seq, Msg: &proto.NodeHelloAck{
 		ClusterName: c.opt.ClusterName, Leader: c.opt.Self, Revision: c.st.revision, Apps: apps, Partitions: parts,
+		Nodes: c.peers(), Settings: c.settingsOf(apps),
 	}})
 }
 
@@ -133,7 +165,8 @@ func (c *Core) beacon(now Now, e Beacon, out *Effects) {
 	case m == nil || m.id != e.Msg.Node || c.st.Node(m.id).Incarnation != e.Msg.Incarnation:
 		ack.Err = proto.ErrObjectNotFound // say Hello
 	default:
-		m.alive, m.heard = true, now.Mono
+		m.heard = now.Mono
+		c.setAlive(m, true)
 	}
 	out.Send = append(out.Send, Send{Link: e.Link, Kind: proto.PeerBeaconAck, Seq: e.Seq, Msg: ack})
 	if ack.Err != proto.ErrOK {
@@ -141,7 +174,7 @@ func (c *Core) beacon(now Now, e Beacon, out *Effects) {
 	}
 	if e.Msg.Revision < m.relevant && now.Mono-m.pushed >= int64(resendAfter) {
 		apps, parts := c.collect(m, e.Msg.Revision)
-		c.sendAssign(now, m, apps, parts, out)
+		c.sendAssign(now, m, apps, parts, c.peers(), out)
 	}
 }
 
@@ -150,14 +183,18 @@ func (c *Core) report(e Report) {
 	if m == nil || m.id != e.Msg.Node {
 		return
 	}
-	m.note(e.Msg.Replicas)
+	c.note(m, e.Msg.Replicas)
 }
 
 // note keeps what the node says of its replicas, as far as there can be partitions.
-func (m *member) note(replicas []proto.ReplicaReport) {
+func (c *Core) note(m *member, replicas []proto.ReplicaReport) {
 	for _, r := range replicas {
-		if _, known := m.reports[r.GPID]; known || len(m.reports) < maxPartitions {
-			m.reports[r.GPID] = r
+		if _, known := m.reports[r.GPID]; !known && len(m.reports) >= maxPartitions {
+			continue
+		}
+		m.reports[r.GPID] = r
+		if p := c.st.Partition(r.GPID); r.Failure != "" && p != nil && p.isMember(m.id) {
+			c.watch(r.GPID)
 		}
 	}
 }
@@ -173,7 +210,7 @@ func (c *Core) linkClosed(now Now, link uint64, out *Effects) {
 	delete(c.byLink, link)
 	m.link = 0
 	c.abandon(m)
-	c.guard(now, out)
+	c.guard(now, looksPerEvent, out)
 }
 
 // update passes a change of configuration to the register.
@@ -187,16 +224,23 @@ func (c *Core) update(e Update, out *Effects) {
 	switch {
 	case m == nil:
 		c.answerErr(w, proto.ErrObjectNotFound, out)
-	case e.Msg.Node != m.id: // with one member per group a node only speaks for itself
+	case !e.Msg.From.IsZero() && e.Msg.From != m.id: // nobody speaks for another node
 		c.answerErr(w, proto.ErrInvalidParameters, out)
 	case c.effectiveLevel() <= proto.LevelFreezed:
 		c.answerErr(w, proto.ErrStateFreezed, out)
 	default:
-		if res, done := c.st.checkUpdate(e.Msg); done {
+		e.Msg.From = m.id
+		res, done := c.st.checkUpdate(e.Msg)
+		switch g := e.Msg.Config.GPID; {
+		case done:
 			c.answerResult(w, res, out)
-			return
+		case c.changing[g] != 0:
+			c.answerErr(w, proto.ErrBusy, out)
+		default:
+			if seq := c.propose(CommandReconfigure, &Reconfigure{Update: *e.Msg}, w, out); seq != 0 {
+				c.changing[g] = seq
+			}
 		}
-		c.propose(CommandUpdateConfig, &UpdateConfig{Update: *e.Msg}, w, out)
 	}
 }
 
@@ -230,18 +274,64 @@ func (c *Core) push(now Now, out *Effects) {
 			}
 		}
 		if len(parts) > 0 || len(apps) > 0 {
-			c.sendAssign(now, m, apps, parts, out)
+			c.sendAssign(now, m, apps, parts, nil, out)
 		}
 	}
 }
 
-func (c *Core) sendAssign(now Now, m *member, apps []proto.AppInfo, parts []proto.PartitionConfig, out *Effects) {
+// spread tells every connected node of the nodes that changed.
+func (c *Core) spread(now Now, out *Effects) {
+	if len(c.news) == 0 {
+		return
+	}
+	slices.SortFunc(c.news, compareIDs)
+	var nodes []proto.PeerNode
+	for _, id := range slices.Compact(c.news) {
+		nodes = append(nodes, c.peer(id))
+	}
+	c.news = c.news[:0]
+	for _, m := range c.members {
+		if m.link != 0 {
+			c.sendAssign(now, m, nil, nil, nodes, out)
+		}
+	}
+}
+
+// peer describes a node to the others. One that is forgotten has no address.
+func (c *Core) peer(id proto.NodeID) proto.PeerNode {
+	n := c.st.Node(id)
+	if n == nil {
+		return proto.PeerNode{Node: id}
+	}
+	p := proto.PeerNode{Node: id, Address: n.Address, Shards: n.Shards, ShardPort: n.ShardPort, Alive: c.byID[id].alive}
+	p.Transfer, _ = proto.ParseHostPort(n.Transfer)
+	return p
+}
+
+func (c *Core) peers() []proto.PeerNode {
+	out := make([]proto.PeerNode, 0, len(c.members))
+	for _, m := range c.members {
+		out = append(out, c.peer(m.id))
+	}
+	return out
+}
+
+func (c *Core) settingsOf(apps []proto.AppInfo) []proto.TableSettings {
+	var out []proto.TableSettings
+	for i := range apps {
+		out = append(out, c.settings(c.st.App(apps[i].AppID)))
+	}
+	return out
+}
+
+func (c *Core) sendAssign(now Now, m *member, apps []proto.AppInfo, parts []proto.PartitionConfig, nodes []proto.PeerNode,
+	out *Effects) {
 	for i := range apps {
 		m.apps[apps[i].AppID] = c.st.revision
 	}
 	m.relevant, m.pushed = c.st.revision, now.Mono
 	out.Send = append(out.Send, Send{Link: m.link, Kind: proto.PeerAssign, Msg: &proto.Assignments{
-		Revision: c.st.revision, Apps: apps, Partitions: parts,
+		Revision: c.st.revision, Apps: apps, Partitions: parts, Nodes: nodes, Settings: c.settingsOf(apps),
 	}})
 }
 

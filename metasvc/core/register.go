@@ -19,33 +19,68 @@ func (s *State) checkUpdate(u *proto.UpdateConfig) (res Result, done bool) {
 	}
 	res.Config = a.Config(c.GPID.Part)
 	switch {
-	case c.Ballot == p.Ballot && c.Primary == p.Primary && slices.Equal(c.Secondaries, p.Secondaries):
+	case c.Ballot == p.Ballot && c.Primary == p.Primary && sameNodes(c.Secondaries, p.Secondaries):
 		return res, true // a repetition: the answer to the first one was lost
 	case c.Ballot != p.Ballot+1:
 		res.Err = proto.ErrInvalidVersion
 	case !a.available():
 		res.Err = proto.ErrAppDropped
-	case s.nodes[u.Node] == nil || !follows(p, u):
-		res.Err = proto.ErrInvalidParameters
 	default:
+		if _, err := s.next(a, p, u); err != proto.ErrOK {
+			res.Err = err
+			break
+		}
 		return Result{}, false
 	}
 	return res, true
 }
 
-// follows tells whether the update does to the configuration what its type says, and nothing else. Groups have one
-// member: it is appointed, and it may renew its ballot.
-func follows(p *Partition, u *proto.UpdateConfig) bool {
-	if len(p.Secondaries) != 0 || len(u.Config.Secondaries) != 0 || u.Config.Primary != u.Node {
-		return false
+// change is what an update does to the members of a partition.
+type change struct {
+	primary     proto.NodeID
+	secondaries []proto.NodeID
+	dropped     proto.NodeID // the member that is one no more
+}
+
+// next computes the members after an update from those before it and what is asked, never from the members that the
+// asker names: the register is right, and an asker that is wrong about it has the wrong ballot too or lies.
+func (s *State) next(a *App, p *Partition, u *proto.UpdateConfig) (change, proto.ErrCode) {
+	from, node := u.From, u.Node
+	if from.IsZero() {
+		from = node
 	}
-	switch u.Type {
-	case proto.CTAssignPrimary:
-		return p.Primary.IsZero()
-	case proto.CTPrimaryForceUpdateBallot:
-		return p.Primary == u.Node
+	self, byPrimary := from == node, from == p.Primary && !from.IsZero()
+	at := slices.Index(p.Secondaries, node)
+	to := change{primary: p.Primary, secondaries: slices.Clone(p.Secondaries)}
+	n := s.nodes[node]
+	switch {
+	case n == nil:
+	case u.Type == proto.CTAssignPrimary && self && p.Primary.IsZero():
+		to.primary = node
+		return to, proto.ErrOK
+	case u.Type == proto.CTPrimaryForceUpdateBallot && self && byPrimary:
+		return to, proto.ErrOK
+	case (u.Type == proto.CTAddSecondary || u.Type == proto.CTUpgradeToSecondary) && byPrimary && !self && at < 0 &&
+		n.Address.IsValid():
+		// One more than the table wants: a member that moves is there twice for a moment.
+		if len(p.Secondaries) > int(a.Info.MaxReplicaCount) {
+			return to, proto.ErrCapacityExceeded
+		}
+		to.secondaries = append(to.secondaries, node)
+		return to, proto.ErrOK
+	case (u.Type == proto.CTRemove || u.Type == proto.CTDowngradeToInactive) && byPrimary && at >= 0:
+		to.secondaries = slices.Delete(to.secondaries, at, at+1)
+		to.dropped = node
+		return to, proto.ErrOK
+	case u.Type == proto.CTUpgradeToPrimary && byPrimary && at >= 0:
+		to.primary, to.secondaries[at] = node, p.Primary
+		return to, proto.ErrOK
+	case u.Type == proto.CTUpgradeToPrimary && self && at >= 0:
+		to.primary, to.dropped = node, p.Primary
+		to.secondaries = slices.Delete(to.secondaries, at, at+1)
+		return to, proto.ErrOK
 	}
-	return false
+	return to, proto.ErrInvalidParameters
 }
 
 func (s *State) updateConfig(u *proto.UpdateConfig, d *Delta) Result {
@@ -54,9 +89,30 @@ func (s *State) updateConfig(u *proto.UpdateConfig, d *Delta) Result {
 	}
 	g := u.Config.GPID
 	a, p := s.App(g.App), s.Partition(g)
-	d.Parts = append(d.Parts, PartitionChange{g, p.Primary})
+	to, _ := s.next(a, p, u)
+	d.Parts = append(d.Parts, PartitionChange{g, p.Primary, p.Secondaries})
 	s.revision++
-	p.Ballot, p.Primary = u.Config.Ballot, u.Config.Primary
+	p.Ballot, p.Primary, p.Secondaries = u.Config.Ballot, to.primary, to.secondaries
+	if len(p.Secondaries) == 0 {
+		p.Secondaries = nil
+	}
+	p.LastDrops = slices.DeleteFunc(p.LastDrops, p.isMember)
+	if !to.dropped.IsZero() {
+		p.dropMember(to.dropped)
+	}
 	p.Revision = s.revision
 	return Result{Config: a.Config(g.Part)}
+}
+
+// sameNodes compares two lists without repetitions, in any order.
+func sameNodes(a, b []proto.NodeID) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for _, n := range a {
+		if !slices.Contains(b, n) {
+			return false
+		}
+	}
+	return true
 }

@@ -26,6 +26,12 @@ func NewRequest(code proto.Code) any {
 		return new(proto.ClusterInfoRequest)
 	case proto.CodeCMUpdateAppEnv:
 		return new(proto.UpdateAppEnvRequest)
+	case proto.CodeCMGetMaxReplicaCount:
+		return new(proto.GetMaxReplicaCountRequest)
+	case proto.CodeCMSetMaxReplicaCount:
+		return new(proto.SetMaxReplicaCountRequest)
+	case proto.CodeCMProposeBalancer:
+		return new(proto.BalancerRequest)
 	}
 	return nil
 }
@@ -57,6 +63,18 @@ func (c *Core) request(now Now, e Request, out *Effects) {
 		reply(c.listNodes(r))
 	case *proto.ClusterInfoRequest:
 		reply(c.clusterInfo())
+	case *proto.GetMaxReplicaCountRequest:
+		reply(c.st.replicasOf(r))
+	case *proto.BalancerRequest:
+		reply(c.proposeBalancer(now, r, out))
+		c.guard(now, looksPerEvent, out)
+	case *proto.SetMaxReplicaCountRequest:
+		cmd, res := c.admitReplicas(r)
+		if cmd == nil {
+			c.answerResult(w, res, out)
+			return
+		}
+		c.propose(CommandSetReplicas, cmd, w, out)
 	case *proto.CreateAppRequest:
 		if res, done := c.admit(r); done {
 			c.answerResult(w, res, out)
@@ -95,12 +113,11 @@ func (c *Core) request(now Now, e Request, out *Effects) {
 // admit judges a creation by everything that only the leader knows, in the recorded order, and then by the state.
 func (c *Core) admit(r *proto.CreateAppRequest) (res Result, done bool) {
 	o := &r.Options
-	alive, _ := c.census()
 	switch {
 	case c.effectiveLevel() <= proto.LevelFreezed:
 		return Result{Err: proto.ErrStateFreezed}, true
 	case o.PartitionCount <= 0 || o.PartitionCount > maxAppPartitions,
-		o.ReplicaCount < c.opt.MinReplicas || o.ReplicaCount > c.opt.MaxReplicas || int(o.ReplicaCount) > alive,
+		c.checkReplicas(o.ReplicaCount) != "",
 		!validCreateEnvs(o.Envs),
 		len(r.AppName) > maxNameLen, len(o.AppType) > maxNameLen, envBytes(o.Envs) > maxEnvBytes:
 		return Result{Err: proto.ErrInvalidParameters}, true
@@ -185,6 +202,12 @@ func (c *Core) answerResult(w waiter, res Result, out *Effects) {
 		body = &proto.CreateAppResponse{Err: res.Err, AppID: res.AppID}
 	case *proto.DropAppRequest:
 		body = &proto.DropAppResponse{Err: res.Err}
+	case *proto.GetMaxReplicaCountRequest:
+		body = &proto.GetMaxReplicaCountResponse{Err: res.Err, HintMessage: res.Hint}
+	case *proto.SetMaxReplicaCountRequest:
+		body = &proto.SetMaxReplicaCountResponse{Err: res.Err, OldMaxReplicaCount: res.OldCount, HintMessage: res.Hint}
+	case *proto.BalancerRequest:
+		body = &proto.BalancerResponse{Err: res.Err}
 	case *proto.UpdateAppEnvRequest:
 		body = &proto.UpdateAppEnvResponse{Err: res.Err, HintMessage: res.Hint}
 	default:
@@ -201,9 +224,8 @@ func (c *Core) clusterInfo() *proto.ClusterInfoResponse {
 	var total, primaries []float64
 	for _, m := range c.listed() {
 		if m.alive {
-			p := float64(m.primaries - m.assigns)
-			primaries = append(primaries, p)
-			total = append(total, p) // groups of one: every replica is a primary
+			primaries = append(primaries, float64(m.primaries-m.assigns))
+			total = append(total, float64(m.replicas-m.assigns-m.learning))
 		}
 	}
 	r := &proto.ClusterInfoResponse{}

@@ -51,6 +51,7 @@ type Node struct {
 	Incarnation int64            `thrift:"4"`
 	Shards      int32            `thrift:"5"`
 	ShardPort   int32            `thrift:"6"`
+	Transfer    string           `thrift:"7,opt"` // host:port of the checkpoint listener; a string, which old readers can skip
 }
 
 const (
@@ -118,9 +119,21 @@ func (a *App) Config(i int32) proto.PartitionConfig {
 
 func (a *App) available() bool { return a.Info.Status == proto.AppAvailable }
 
+func (p *Partition) isMember(n proto.NodeID) bool {
+	return p.Primary == n || slices.Contains(p.Secondaries, n)
+}
+
+// members counts the primary and the secondaries.
+func (p *Partition) members() int {
+	if p.Primary.IsZero() {
+		return 0
+	}
+	return 1 + len(p.Secondaries)
+}
+
 // concerns tells whether the node is or recently was a member.
 func (p *Partition) concerns(n proto.NodeID) bool {
-	return p.Primary == n || slices.Contains(p.Secondaries, n) || slices.Contains(p.LastDrops, n)
+	return p.isMember(n) || slices.Contains(p.LastDrops, n)
 }
 
 // dropMember remembers that n is a member no more.

@@ -18,7 +18,11 @@ import (
 //	hello node=N link=L [inc=I] [holds=G,..] a node opens a session
 //	beacon node=N link=L [inc=I] [rev=R]     a sign of life
 //	close link=L                             a connection is gone
-//	update link=L node=N part=G ballot=B type=T [primary=N]
+//	update link=L node=N part=G ballot=B type=T [is=N+N..] [from=N]
+//	report node=N link=L part=G [learners=N+N] [prepared=D] [failure=TEXT]
+//	balance part=G [steps=T:N+T:N..] [force] [untyped]
+//	replicas NAME [set=N]
+//	options [delay=DURATION] [min=N]
 //	tick DURATION                            time passes
 //	create NAME parts=P replicas=R [env=K:V] [exist] [type=T] [stateless]
 //	drop NAME [exist] [reserve=S]
@@ -100,69 +104,10 @@ func (s *script) step(ev Event) {
 	}
 }
 
-func showConfig(p proto.PartitionConfig) string {
-	return fmt.Sprintf("%v@%d=%s", p.GPID, p.Ballot, short(p.Primary))
-}
-
-func showFrame(m any) string {
-	list := func(apps []proto.AppInfo, parts []proto.PartitionConfig) string {
-		var w []string
-		for _, a := range apps {
-			w = append(w, fmt.Sprintf("%s(%d,%v,%v)", a.AppName, a.AppID, a.Status, a.Envs))
-		}
-		for _, p := range parts {
-			w = append(w, showConfig(p))
-		}
-		return strings.Join(w, " ")
-	}
-	switch m := m.(type) {
-	case *proto.NodeHelloAck:
-		return fmt.Sprintf("HelloAck %v leader=%v rev=%d %s", m.Err, m.Leader, m.Revision, list(m.Apps, m.Partitions))
-	case *proto.NodeBeaconAck:
-		return fmt.Sprintf("BeaconAck %v leader=%v rev=%d sent=%d", m.Err, m.Leader, m.Revision, m.SentAt)
-	case *proto.Assignments:
-		return fmt.Sprintf("Assign rev=%d %s", m.Revision, list(m.Apps, m.Partitions))
-	case *proto.Proposal:
-		return fmt.Sprintf("Proposal %v %s of %s to %s", m.Type, showConfig(m.Config), m.App.AppName, short(m.Node))
-	case *proto.UpdateConfigAck:
-		return fmt.Sprintf("UpdateAck %v %s", m.Err, showConfig(m.Config))
-	}
-	return fmt.Sprintf("%+v", m)
-}
-
-func showReply(r *Reply) string {
-	forward := ""
-	if r.Forward {
-		forward = fmt.Sprintf(" forward=%v", r.Leader)
-	}
-	switch b := r.Body.(type) {
-	case *proto.QueryCfgResponse:
-		w := []string{fmt.Sprintf("%v app=%d count=%d stateful=%v", b.Err, b.AppID, b.PartitionCount, b.IsStateful)}
-		for _, p := range b.Partitions {
-			w = append(w, fmt.Sprintf("%d@%d=%v/%v", p.PID.Part, p.Ballot, p.Primary, p.HPPrimary))
-		}
-		return strings.Join(w, " ") + forward
-	case *proto.ListAppsResponse:
-		w := []string{b.Err.String()}
-		for _, a := range b.Infos {
-			w = append(w, fmt.Sprintf("%d:%s:%v(created %d dropped %d expires %d)", a.AppID, a.AppName, a.Status,
-				a.CreateSecond, a.DropSecond, a.ExpireSecond))
-		}
-		return strings.Join(w, " ") + forward
-	case *proto.ListNodesResponse:
-		w := []string{b.Err.String()}
-		for _, n := range b.Infos {
-			w = append(w, fmt.Sprintf("%v:%v", n.HPNode, n.Status))
-		}
-		return strings.Join(w, " ") + forward
-	case *proto.ClusterInfoResponse:
-		var w []string
-		for i, k := range b.Keys {
-			w = append(w, fmt.Sprintf("%s=%q", k, b.Values[i]))
-		}
-		return b.Err.String() + " " + strings.Join(w, " ") + forward
-	}
-	return strings.TrimPrefix(fmt.Sprintf("%+v", r.Body), "&") + forward
+var configTypes = map[string]proto.ConfigType{
+	"assign": proto.CTAssignPrimary, "force": proto.CTPrimaryForceUpdateBallot, "inactive": proto.CTDowngradeToInactive,
+	"add": proto.CTAddSecondary, "addlb": proto.CTAddSecondaryForLB, "secondary": proto.CTUpgradeToSecondary,
+	"remove": proto.CTRemove, "primary": proto.CTUpgradeToPrimary, "down": proto.CTDowngradeToSecondary,
 }
 
 func (s *script) run(d *datadriven.TestData) {
@@ -193,6 +138,16 @@ func (s *script) run(d *datadriven.TestData) {
 		}
 		return g
 	}
+	list := func(key string) (out []proto.NodeID) {
+		for _, n := range strings.FieldsFunc(arg(key), func(r rune) bool { return r == '+' }) {
+			var v int
+			if _, err := fmt.Sscan(n, &v); err != nil {
+				d.Fatalf(s.t, "%s: %v", key, err)
+			}
+			out = append(out, nodeID(v))
+		}
+		return out
+	}
 	first := ""
 	if len(d.CmdArgs) > 0 {
 		first = d.CmdArgs[0].Key
@@ -218,6 +173,7 @@ func (s *script) run(d *datadriven.TestData) {
 			Node: nodeID(n), Address: proto.NewHostPort(fmt.Sprintf("10.0.0.%d", num("addr", int64(n))), 34801),
 			Shards: 1, Incarnation: num("inc", 1),
 		}
+		m.Transfer = proto.NewHostPort(m.Address.Host, 34899)
 		for _, g := range strings.FieldsFunc(arg("holds"), func(r rune) bool { return r == '+' }) {
 			m.Replicas = append(m.Replicas, proto.ReplicaReport{GPID: gpid(g), Committed: 9})
 		}
@@ -230,14 +186,56 @@ func (s *script) run(d *datadriven.TestData) {
 	case "close":
 		s.step(LinkClosed{Link: uint64(num("link", 0))})
 	case "update":
-		types := map[string]proto.ConfigType{"assign": proto.CTAssignPrimary, "force": proto.CTPrimaryForceUpdateBallot,
-			"inactive": proto.CTDowngradeToInactive}
 		n := num("node", 0)
-		s.step(Update{Link: uint64(num("link", 0)), Seq: 3, Msg: &proto.UpdateConfig{
+		members := list("is")
+		if members == nil {
+			members = []proto.NodeID{nodeID(int(n))}
+		}
+		u := &proto.UpdateConfig{
 			Config: proto.PartitionConfig{GPID: gpid(arg("part")), Ballot: proto.Ballot(num("ballot", 0)),
-				Primary: nodeID(int(num("primary", n)))},
-			Type: types[arg("type")], Node: nodeID(int(n)),
-		}})
+				Primary: members[0], Secondaries: members[1:]},
+			Type: configTypes[arg("type")], Node: nodeID(int(n)),
+		}
+		if has("from") {
+			u.From = nodeID(int(num("from", 0)))
+		}
+		s.step(Update{Link: uint64(num("link", 0)), Seq: 3, Msg: u})
+	case "report":
+		s.step(Report{Link: uint64(num("link", 0)), Msg: &proto.NodeReport{
+			Node: nodeID(int(num("node", 0))), Replicas: []proto.ReplicaReport{{
+				GPID: gpid(arg("part")), Prepared: proto.Decree(num("prepared", 0)), Failure: arg("failure"),
+				Learners: list("learners"),
+			}}}})
+	case "balance":
+		r := &proto.BalancerRequest{GPID: gpid(arg("part"))}
+		if force := has("force"); force {
+			r.Force = &force
+		}
+		if t := proto.BalanceMovePrimary; !has("untyped") {
+			r.BalanceType = &t
+		}
+		for _, step := range strings.FieldsFunc(arg("steps"), func(r rune) bool { return r == '+' }) {
+			typ, node, _ := strings.Cut(step, ":")
+			host := fmt.Sprintf("10.0.0.%s", node)
+			r.ActionList = append(r.ActionList, proto.ProposalAction{Type: configTypes[typ], HPNode: proto.NewHostPort(host, 34801)})
+		}
+		request(r)
+	case "replicas":
+		if !has("set") {
+			request(&proto.GetMaxReplicaCountRequest{AppName: first})
+			break
+		}
+		request(&proto.SetMaxReplicaCountRequest{AppName: first, MaxReplicaCount: int32(num("set", 0))})
+	case "options":
+		if has("delay") {
+			v, err := time.ParseDuration(arg("delay"))
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			s.opt.AssignDelay = v
+		}
+		s.opt.MinWriteReplicas = int32(num("min", 0))
+		s.c = New(s.opt)
 	case "tick":
 		d, err := time.ParseDuration(first)
 		if err != nil {

@@ -53,9 +53,12 @@ func (c *Core) configuration(a *App, i int32) proto.PartitionConfiguration {
 	}
 	pc.Primary, pc.HPPrimary = c.address(p.Primary)
 	pc.Secondaries, pc.HPSecondaries = c.addresses(p.Secondaries)
-	pc.LastDrops, pc.HPLastDrops = c.addresses(p.LastDrops)
+	pc.LastDrops, pc.HPLastDrops = c.addresses(p.LastDrops[max(0, len(p.LastDrops)-shownLastDrops):])
 	return pc
 }
+
+// shownLastDrops is how many former members Apache Pegasus remembers, and clients see.
+const shownLastDrops = 3
 
 func (c *Core) address(id proto.NodeID) (proto.RPCAddress, proto.HostPort) {
 	if n := c.st.Node(id); n != nil {

@@ -74,6 +74,7 @@ func run(c *conf.Meta) error {
 		DataDir: c.Node.DataDir, Level: levels[c.Cluster.LevelOnStart], MinLiveNodes: c.Cluster.MinLiveNodes,
 		LivePercentage: c.Cluster.LivePercentage, MinReplicas: int32(c.Cluster.MinReplicaCount),
 		MaxReplicas: int32(c.Cluster.MaxReplicaCount), HoldSeconds: int64(c.Cluster.HoldSecondsForDropped),
+		MinWriteReplicas: int32(c.Cluster.MinWriteReplicas), AssignDelay: time.Duration(c.Cluster.AssignDelay),
 		Grace: time.Duration(c.FailureDetection.Grace), Version: version, Commit: commit(), Logger: log,
 		OnFatal: func(err error) {
 			select {

@@ -1,0 +1,185 @@
+package core
+
+import (
+	"cmp"
+	"slices"
+
+	"pegasus/netcore/proto"
+)
+
+// treat looks at a partition and proposes what it needs. It returns true when the partition needs something that cannot
+// be done now, so that it is looked at again.
+func (c *Core) treat(now Now, g proto.GPID, out *Effects) (again bool) {
+	a := c.st.App(g.App)
+	if a == nil || !a.available() || a.Partitions[g.Part].Primary.IsZero() {
+		return false
+	}
+	if as := c.asks[g]; as != nil && as.to != nil {
+		return false // its end is noticed
+	}
+	if c.changing[g] != 0 {
+		return false // likewise
+	}
+	act, wait := c.need(now, g, a)
+	if act.to != nil {
+		c.ask(now, g, act, out)
+		return false
+	}
+	if !wait {
+		delete(c.dropped, g)
+	}
+	return wait
+}
+
+// need tells what is to be done for a partition: an action, or to wait, or nothing.
+func (c *Core) need(now Now, g proto.GPID, a *App) (act action, wait bool) {
+	p := &a.Partitions[g.Part]
+	primary := c.byID[p.Primary]
+	if primary == nil || !primary.alive {
+		return c.takeOver(now, g, p, primary)
+	}
+	if !primary.usable() {
+		return action{}, true
+	}
+	if act, ok := c.planned(g, p, primary); ok {
+		return act, act.to == nil
+	}
+	if primary.reports[g].Failure != "" {
+		if best := c.bestSecondary(g, p); best != nil {
+			return action{proto.CTUpgradeToPrimary, best.id, primary}, false
+		}
+	}
+	for _, n := range p.Secondaries {
+		// The primary removes a secondary that it finds dead or failed. This is for what it cannot see.
+		if m := c.byID[n]; m == nil || m.reports[g].Failure != "" || c.longDead(now, m) {
+			return action{proto.CTRemove, n, primary}, false
+		}
+	}
+	switch want := int(a.Info.MaxReplicaCount); {
+	case p.members() < want:
+		return c.grow(now, g, a, primary)
+	case p.members() > want:
+		return action{proto.CTRemove, c.mostLoaded(p), primary}, false
+	}
+	return action{}, !c.sound(a, g)
+}
+
+// longDead tells whether a node has been dead for as long as it took to find it dead. What the members can do about it
+// they would have done by then.
+func (c *Core) longDead(now Now, m *member) bool {
+	return !m.alive && now.Mono-m.heard > 2*int64(c.opt.Grace)
+}
+
+// takeOver decides about a partition whose primary is dead. Its secondaries act by themselves, sooner than meta notices;
+// meta helps when none of them did.
+func (c *Core) takeOver(now Now, g proto.GPID, p *Partition, primary *member) (act action, wait bool) {
+	if primary != nil && !c.longDead(now, primary) {
+		return action{}, true
+	}
+	if best := c.bestSecondary(g, p); best != nil {
+		return action{proto.CTUpgradeToPrimary, best.id, best}, false
+	}
+	return action{}, true
+}
+
+// bestSecondary returns the usable and healthy secondary that prepared most as far as reported, then the one with fewest
+// primaries, then the first one. Any is safe; the one with most has the least to catch up.
+func (c *Core) bestSecondary(g proto.GPID, p *Partition) *member {
+	var best *member
+	for _, n := range p.Secondaries {
+		m := c.byID[n]
+		if m == nil || !m.usable() || m.reports[g].Failure != "" {
+			continue
+		}
+		r := m.reports[g]
+		if best == nil || cmp.Or(cmp.Compare(r.Ballot, best.reports[g].Ballot),
+			cmp.Compare(r.Prepared, best.reports[g].Prepared), cmp.Compare(best.primaries, m.primaries)) > 0 {
+			best = m
+		}
+	}
+	return best
+}
+
+// grow finds a node for another secondary.
+func (c *Core) grow(now Now, g proto.GPID, a *App, primary *member) (act action, wait bool) {
+	p := &a.Partitions[g.Part]
+	learners := 0
+	for _, n := range primary.reports[g].Learners {
+		if !p.isMember(n) {
+			learners++
+		}
+	}
+	if p.members()+learners >= int(a.Info.MaxReplicaCount) || c.mayReturn(now, g, a) {
+		return action{}, true
+	}
+	m := c.newcomer(g, p)
+	if m == nil || m.learning >= maxAddsPerNode {
+		return action{}, true // as with primaries: to take another node would leave the cluster uneven
+	}
+	return action{proto.CTAddSecondary, m.id, primary}, false
+}
+
+// mayReturn tells whether it is better to wait for the member that was lost last than to copy everything to another
+// node: while enough members remain, and not for ever.
+func (c *Core) mayReturn(now Now, g proto.GPID, a *App) bool {
+	p := &a.Partitions[g.Part]
+	at, known := c.dropped[g]
+	if !known || len(p.LastDrops) == 0 || p.members() < int(c.minReplicas(a)) || now.Mono-at > int64(c.opt.AssignDelay) {
+		return false
+	}
+	m := c.byID[p.LastDrops[len(p.LastDrops)-1]]
+	return m != nil && !m.alive
+}
+
+// newcomer returns the node for another secondary: one that was a member lately and has the data still, the newest
+// first; then one that did not fail at it just now, with fewest replicas of the table, then of all, then lowest id.
+func (c *Core) newcomer(g proto.GPID, p *Partition) *member {
+	var avoid proto.NodeID
+	if as := c.asks[g]; as != nil {
+		avoid = as.avoid
+	}
+	for _, n := range slices.Backward(p.LastDrops) {
+		m := c.byID[n]
+		if m == nil || !m.usable() || n == avoid {
+			continue
+		}
+		if r, holds := m.reports[g]; holds && r.Failure == "" {
+			return m
+		}
+	}
+	rank := func(m *member) int {
+		if m.id == avoid || m.reports[g].Failure != "" {
+			return 1
+		}
+		return 0
+	}
+	var best *member
+	for _, m := range c.members {
+		if !m.usable() || p.isMember(m.id) || !c.st.Node(m.id).Address.IsValid() {
+			continue
+		}
+		if best == nil || cmp.Or(cmp.Compare(rank(m), rank(best)),
+			cmp.Compare(m.perApp[g.App].replicas, best.perApp[g.App].replicas),
+			cmp.Compare(m.replicas, best.replicas)) < 0 {
+			best = m
+		}
+	}
+	return best
+}
+
+// mostLoaded returns the secondary to be given up: on a dead node if there is one, then on the one with most replicas.
+func (c *Core) mostLoaded(p *Partition) proto.NodeID {
+	var worst *member
+	load := func(m *member) int {
+		if !m.alive {
+			return maxPartitions + m.replicas
+		}
+		return m.replicas
+	}
+	for _, n := range p.Secondaries {
+		if m := c.byID[n]; worst == nil || load(m) > load(worst) {
+			worst = m
+		}
+	}
+	return worst.id
+}
