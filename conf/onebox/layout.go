@@ -73,8 +73,8 @@ func layOut(o *Options) (*reservation, error) {
 	held := &reservation{}
 	p := plan{o: o, name: "onebox"}
 	for i := range o.Metas {
-		m := metaPlan{serve: metaPort + i, raft: raftPort + i}
-		if o.FreePorts {
+		m := metaPlan{host: o.Network.host(Meta, i), serve: metaPort + i, raft: raftPort + i}
+		if o.FreePorts && o.Network == nil {
 			if m.serve, err = held.take(2); err != nil {
 				held.release()
 				return nil, err
@@ -84,8 +84,8 @@ func layOut(o *Options) (*reservation, error) {
 		p.metas = append(p.metas, m)
 	}
 	for i := range o.Replicas {
-		r := replicaPlan{serve: repPort + i, shards: shardPort + i*shardStep}
-		if o.FreePorts {
+		r := replicaPlan{host: o.Network.host(Replica, i), serve: repPort + i, shards: shardPort + i*shardStep}
+		if o.FreePorts && o.Network == nil {
 			if r.serve, err = held.take(1 + o.Shards); err != nil {
 				held.release()
 				return nil, err
@@ -108,11 +108,19 @@ type plan struct {
 	replicas []replicaPlan
 }
 
-type metaPlan struct{ serve, raft int }
+type metaPlan struct {
+	host        string
+	serve, raft int
+}
 
-type replicaPlan struct{ serve, shards int }
+type replicaPlan struct {
+	host          string
+	serve, shards int
+}
 
-func local(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
+const loopback = "127.0.0.1"
+
+func address(host string, port int) string { return fmt.Sprintf("%s:%d", host, port) }
 
 func (p *plan) write() error {
 	for i := range p.metas {
@@ -149,17 +157,17 @@ data_dir = "data"
 
 [failure_detection]
 grace = "3s"
-`, i+1, p.name, local(p.metas[i].serve))
+`, i+1, p.name, address(p.metas[i].host, p.metas[i].serve))
 	for _, m := range p.metas {
-		fmt.Fprintf(&b, "\n[[peers]]\naddress = %q\nraft = %q\n", local(m.serve), local(m.raft))
+		fmt.Fprintf(&b, "\n[[peers]]\naddress = %q\nraft = %q\n", address(m.host, m.serve), address(m.host, m.raft))
 	}
-	return b.String()
+	return b.String() + extra(p.o.MetaExtra)
 }
 
 func (p *plan) replica(i int) string {
 	metas := make([]string, len(p.metas))
 	for j, m := range p.metas {
-		metas[j] = fmt.Sprintf("%q", local(m.serve))
+		metas[j] = fmt.Sprintf("%q", address(m.host, m.serve))
 	}
 	r := p.replicas[i]
 	return fmt.Sprintf(`# Replica server %d of a local cluster. Only what differs from the defaults stands here; conf/pegasus-replica.toml of
@@ -186,7 +194,14 @@ block_cache = "64MiB"
 write_buffer = "16MiB"
 write_buffer_total = "128MiB"
 max_background_jobs = 2
-`, i+1, p.name, strings.Join(metas, ", "), local(r.serve), p.o.Shards, r.shards, p.o.Sync)
+`, i+1, p.name, strings.Join(metas, ", "), address(r.host, r.serve), p.o.Shards, r.shards, p.o.Sync) + extra(p.o.ReplicaExtra)
+}
+
+func extra(toml string) string {
+	if toml == "" {
+		return ""
+	}
+	return "\n" + toml + "\n"
 }
 
 // findNodes reads the nodes of a folder from their configuration files. An error that is os.ErrNotExist means that

@@ -40,6 +40,10 @@ type Options struct {
 	Sync string
 	// DieWithParent kills the daemons when this process ends, however it ends.
 	DieWithParent bool
+	// MetaExtra and ReplicaExtra are TOML tables for the end of the nodes' files, other than those that are there already.
+	MetaExtra, ReplicaExtra string
+	// Network gives every node a network namespace of its own; see there.
+	Network *Network
 	// Progress gets a line per step; nil means none.
 	Progress io.Writer
 }
@@ -104,6 +108,7 @@ type Cluster struct {
 	progress io.Writer
 	spawn    spawner
 	ports    *reservation
+	network  *Network // nil: all nodes share that of this process
 }
 
 // Up starts the cluster of o, making its folder first if needed, and returns when all daemons serve and all tables can
@@ -124,9 +129,13 @@ func Up(ctx context.Context, o Options) (*Cluster, error) {
 		ports.release()
 		return nil, err
 	}
-	c.ports, c.progress = ports, o.Progress
+	c.ports, c.progress, c.network = ports, o.Progress, o.Network
 	if o.DieWithParent {
 		c.spawn = newDyingSpawner()
+	}
+	if err := c.network.connect(c.Nodes); err != nil {
+		c.Release()
+		return nil, err
 	}
 	if err := c.up(ctx, &o); err != nil {
 		c.Release()
@@ -204,20 +213,6 @@ func (c *Cluster) Node(name string) (*Node, error) {
 		}
 	}
 	return nil, fmt.Errorf("onebox: no node %q in %s", name, c.Dir)
-}
-
-// Kill ends a node with SIGKILL, as a crash would, and returns when its process is gone.
-func (c *Cluster) Kill(name string) error {
-	n, err := c.Node(name)
-	if err != nil {
-		return err
-	}
-	if n.PID() == 0 {
-		return fmt.Errorf("onebox: %s does not run", name)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), Timeout)
-	defer cancel()
-	return n.end(ctx, kill)
 }
 
 // Restart stops a node in the orderly way if it runs, starts it, and returns when it serves. If no other node is down

@@ -54,7 +54,7 @@ func (r *reservation) takeExactly(dir string, first, n int) bool {
 		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
 			return false
 		}
-		l, err := net.Listen("tcp", local(port))
+		l, err := net.Listen("tcp", address(loopback, port))
 		if err != nil {
 			return false
 		}

@@ -68,7 +68,7 @@ func (c *Cluster) start(n *Node) error {
 	cmd.Dir, cmd.Stdout, cmd.Stderr = n.Dir, log, log
 	// A session of its own: Ctrl-C in the terminal that started the cluster is not for the daemons.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := c.spawn.start(cmd); err != nil {
+	if err := c.spawn.start(cmd, c.network.space(n)); err != nil {
 		return fmt.Errorf("onebox: start %s: %w", n.Name, err)
 	}
 	forked, _ := forkTime(cmd.Process.Pid) // empty if it has ended already, which PID takes for what it is
@@ -77,32 +77,55 @@ func (c *Cluster) start(n *Node) error {
 
 // stop ends a node in the orderly way and kills it if it has not gone when ctx ends.
 func (c *Cluster) stop(ctx context.Context, n *Node) error {
-	err := n.end(ctx, term)
+	// A paused process acts on a signal when it is resumed.
+	err := errors.Join(n.signal(term), n.signal(unix.SIGCONT), n.gone(ctx))
 	if !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	last, cancel := context.WithTimeout(context.Background(), Timeout)
 	defer cancel()
-	return errors.Join(fmt.Errorf("onebox: %s ignored SIGTERM and was killed", n.Name), n.end(last, kill))
+	return errors.Join(fmt.Errorf("onebox: %s ignored SIGTERM and was killed", n.Name), n.signal(kill), n.gone(last))
 }
 
-// end sends a signal and waits for the process to go. A node that does not run has ended.
-func (n *Node) end(ctx context.Context, signal syscall.Signal) error {
-	pid := n.PID()
-	if pid == 0 {
-		return nil
-	}
-	fd, err := unix.PidfdOpen(pid, 0)
-	if errors.Is(err, unix.ESRCH) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("onebox: %s: %w", n.Name, err)
+// signal sends a signal to the node's process. A node that does not run needs none.
+func (n *Node) signal(signal syscall.Signal) error {
+	fd, err := n.pidfd()
+	if err != nil || fd < 0 {
+		return err
 	}
 	defer unix.Close(fd)
 	if err := unix.PidfdSendSignal(fd, signal, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("onebox: signal %s: %w", n.Name, err)
 	}
+	return nil
+}
+
+// pidfd opens the node's process; -1 when it does not run.
+func (n *Node) pidfd() (int, error) {
+	pid := n.PID()
+	if pid == 0 {
+		return -1, nil
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return -1, nil
+	}
+	if err != nil {
+		return -1, fmt.Errorf("onebox: %s: %w", n.Name, err)
+	}
+	return fd, nil
+}
+
+// gone waits for the node's process to end and removes its pid file.
+func (n *Node) gone(ctx context.Context) error {
+	fd, err := n.pidfd()
+	if err != nil {
+		return err
+	}
+	if fd < 0 {
+		return n.forget()
+	}
+	defer unix.Close(fd)
 	for {
 		left := 100 * time.Millisecond // so that the end of ctx without a deadline is seen, too
 		if at, ok := ctx.Deadline(); ok {
@@ -113,12 +136,19 @@ func (n *Node) end(ctx context.Context, signal syscall.Signal) error {
 		case err != nil && !errors.Is(err, unix.EINTR):
 			return fmt.Errorf("onebox: wait for %s: %w", n.Name, err)
 		case gone > 0:
-			return os.Remove(n.pidFile())
+			return n.forget()
 		}
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("onebox: wait for %s: %w", n.Name, err)
 		}
 	}
+}
+
+func (n *Node) forget() error {
+	if err := os.Remove(n.pidFile()); err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	return nil
 }
 
 // lastWords returns the end of the node's log, for error messages.
@@ -139,15 +169,16 @@ func (n *Node) lastWords() string {
 
 // spawner starts processes and reaps those that end while this process lives.
 type spawner interface {
-	start(*exec.Cmd) error
+	// start runs cmd, in a network namespace unless that is nil.
+	start(cmd *exec.Cmd, space *os.File) error
 	close()
 }
 
 // plainSpawner leaves daemons behind when this process ends.
 type plainSpawner struct{}
 
-func (plainSpawner) start(cmd *exec.Cmd) error {
-	err := cmd.Start()
+func (plainSpawner) start(cmd *exec.Cmd, space *os.File) error {
+	err := inside(space, cmd.Start)
 	if err == nil {
 		go cmd.Wait() // reap; the exit is seen through the pidfd
 	}
@@ -173,10 +204,10 @@ func newDyingSpawner() *dyingSpawner {
 	return s
 }
 
-func (s *dyingSpawner) start(cmd *exec.Cmd) error {
+func (s *dyingSpawner) start(cmd *exec.Cmd, space *os.File) error {
 	cmd.SysProcAttr.Pdeathsig = kill
 	done := make(chan error)
-	s.jobs <- func() { done <- plainSpawner{}.start(cmd) }
+	s.jobs <- func() { done <- plainSpawner{}.start(cmd, space) }
 	return <-done
 }
 

@@ -1,0 +1,135 @@
+package onebox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"pegasus/conf"
+)
+
+// Kill ends nodes with SIGKILL, as a crash of all of them at one moment would, and returns when their processes are gone.
+func (c *Cluster) Kill(names ...string) error {
+	nodes, err := c.running(names)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), Timeout)
+	defer cancel()
+	var errs []error
+	for _, n := range nodes {
+		errs = append(errs, n.signal(kill))
+	}
+	for _, n := range nodes {
+		errs = append(errs, n.gone(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// Start starts nodes that do not run, all at once, and returns when they serve.
+func (c *Cluster) Start(names ...string) error {
+	if err := haveBinaries(c.bin); err != nil {
+		return err
+	}
+	nodes, err := c.find(names)
+	if err != nil {
+		return err
+	}
+	for _, n := range nodes {
+		if n.PID() != 0 {
+			return fmt.Errorf("onebox: %s runs already", n.Name)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), Timeout)
+	defer cancel()
+	for _, n := range nodes {
+		if err := c.start(n); err != nil {
+			return err
+		}
+	}
+	return c.waitServing(ctx, nodes)
+}
+
+// Pause stops a node's process in its tracks (SIGSTOP) until Resume. To others it looks like a machine that hangs: its
+// connections stay, nothing answers.
+func (c *Cluster) Pause(name string) error { return c.signal(name, unix.SIGSTOP) }
+
+// Resume lets a paused node go on.
+func (c *Cluster) Resume(name string) error { return c.signal(name, unix.SIGCONT) }
+
+func (c *Cluster) signal(name string, s unix.Signal) error {
+	nodes, err := c.running([]string{name})
+	if err != nil {
+		return err
+	}
+	return nodes[0].signal(s)
+}
+
+// WipeData removes everything that a node stored, as if it got new disks. It must not run.
+func (c *Cluster) WipeData(name string) error {
+	n, err := c.Node(name)
+	if err != nil {
+		return err
+	}
+	if n.PID() != 0 {
+		return fmt.Errorf("onebox: %s still runs", name)
+	}
+	folders, err := n.dataFolders()
+	if err != nil {
+		return err
+	}
+	for _, dir := range folders {
+		// A folder that somebody's edited configuration put elsewhere is not for this to remove.
+		if within, err := filepath.Rel(n.Dir, dir); err != nil || !filepath.IsLocal(within) || within == "." {
+			return fmt.Errorf("onebox: %s keeps data in %s, outside of its folder", name, dir)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n *Node) dataFolders() ([]string, error) {
+	if n.Kind == Meta {
+		m, err := conf.LoadMeta(n.Config())
+		if err != nil {
+			return nil, err
+		}
+		return []string{m.Node.DataDir}, nil
+	}
+	r, err := conf.LoadReplica(n.Config())
+	if err != nil {
+		return nil, err
+	}
+	return append(slices.Clone(r.Node.DataDirs), r.Log.Dir), nil
+}
+
+func (c *Cluster) find(names []string) ([]*Node, error) {
+	nodes := make([]*Node, len(names))
+	for i, name := range names {
+		var err error
+		if nodes[i], err = c.Node(name); err != nil {
+			return nil, err
+		}
+	}
+	return nodes, nil
+}
+
+func (c *Cluster) running(names []string) ([]*Node, error) {
+	nodes, err := c.find(names)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range nodes {
+		if n.PID() == 0 {
+			return nil, fmt.Errorf("onebox: %s does not run", n.Name)
+		}
+	}
+	return nodes, nil
+}
