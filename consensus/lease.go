@@ -25,6 +25,7 @@ type Leases struct {
 	started int64
 	pairs   map[proto.NodeID]*pair
 	nodes   []proto.NodeID // in order of Watch
+	term    uint64         // the newest of all pairs: a number is never used twice, also when a node leaves and comes back
 }
 
 type pair struct {
@@ -66,7 +67,8 @@ func (l *Leases) Watch(nodes []proto.NodeID, now int64) {
 		}
 		p := old[n]
 		if p == nil {
-			p = &pair{since: now, term: 1}
+			l.term++
+			p = &pair{since: now, term: l.term}
 		}
 		l.pairs[n] = p
 		l.nodes = append(l.nodes, n)
@@ -102,11 +104,15 @@ func (l *Leases) OnMessage(from proto.NodeID, m *proto.LeaseMessage, now int64) 
 	}
 	p.acked = now
 	// A granter that started anew has forgotten whom it confirmed and whom it accused.
-	if now >= p.until || m.Incarnation != p.peer {
-		p.term++
+	if (now >= p.until || m.Incarnation != p.peer) && !bug(NoTermBump) {
+		l.term++
+		p.term = l.term
 	}
 	p.peer = m.Incarnation
 	p.until = max(p.until, m.SentAt+int64(l.timing.Lease))
+	if bug(LeaseFromReceipt) {
+		p.until = now + int64(l.timing.Lease)
+	}
 	return answer, false
 }
 

@@ -7,7 +7,7 @@ import (
 
 // Restored is what a replica knows about itself before its configuration is confirmed: all zero for a new partition.
 type Restored struct {
-	// Ballot is the highest ballot seen, from disk. A configuration below it is ignored.
+	// Ballot is the highest ballot made durable, or seen in the log. A configuration below it is ignored.
 	Ballot proto.Ballot
 	// Durable is the decree up to which the store survives a crash without the log; Committed is the last decree applied
 	// to the store. Durable <= Committed.
@@ -20,26 +20,54 @@ type Restored struct {
 
 // Replica is the state machine of one partition on one node. It is owned by one loop.
 type Replica struct {
-	gpid   proto.GPID
-	self   proto.NodeID
-	limits Limits
+	gpid      proto.GPID
+	self      proto.NodeID
+	limits    Limits
+	leases    LeaseView
+	timing    Timing
+	want, min int // members the table wants, and needs for writes
 
-	role   Role
-	config Config // newest known; Primary is zero until meta confirmed one
-	failed bool   // the log failed: Inactive for good, only a new Replica may serve again
+	now, born int64 // of the newest and the first event
 
-	// Invariant: durable <= committed <= logged <= prepared.
+	role     Role
+	config   Config       // newest known; Primary is zero until somebody confirmed one
+	known    bool         // config names the secondaries; a prepare alone tells only ballot and primary
+	restored proto.Ballot // config.Ballot at the start: what this replica did under it is forgotten
+	failed   bool         // the log failed: Inactive for good, only a new Replica may serve again
+
+	// Invariant: durable <= committed <= logged <= prepared; committed <= verified <= prepared.
 	durable   proto.Decree // in the store, flushed
 	committed proto.Decree // handed out in Effects.Commit
 	logged    proto.Decree // durable in the local log (or the store)
 	prepared  proto.Decree // handed out in Effects.Append
-	timestamp int64        // of prepared
+	timestamp int64        // the highest seen
+	window    window       // (committed, prepared]
+	replaced  bool         // some record was replaced by one of the same decree
 
-	window window // (committed, prepared]
+	// verified is up to where the own tail is known to be the primary's. What lies behind was prepared under an older ballot
+	// and is kept, because it may be the only copy of something, until the primary replaces it. A primary's is prepared.
+	verified proto.Decree
+	follower follower
+	promises []promise
 
-	leases    LeaseView
-	timing    Timing
-	want, min int
+	// As primary.
+	found     proto.Decree // prepared when it became primary: reads wait until all of it is committed
+	holdUntil int64        // leases that an earlier process granted have ended
+	unfenced  bool         // acts under a ballot that it may have used before a restart
+	peers     []*peer
+	learners  int // of peers
+	history   history
+	announced int64
+	ownDelay  delay // of the local log
+	handOver  handOver
+
+	ask asking
+}
+
+// promise is a node that this one confirmed as primary. Until it is known to have stopped, nobody may write without it.
+type promise struct {
+	node   proto.NodeID
+	ballot proto.Ballot
 }
 
 // NewReplica returns an Inactive replica. It serves after the first EventConfigure that names self as primary.
@@ -47,17 +75,18 @@ func NewReplica(gpid proto.GPID, self proto.NodeID, limits Limits, r Restored) *
 	invariant.Assertf(!self.IsZero(), "%v: a replica needs a node id", gpid)
 	invariant.Assertf(r.Durable <= r.Committed, "%v: durable %d > committed %d", gpid, r.Durable, r.Committed)
 	rep := &Replica{
-		gpid: gpid, self: self, limits: limits.withDefaults(),
+		gpid: gpid, self: self, limits: limits.withDefaults(), timing: DefaultTiming(), want: 1, min: 1, born: -1,
 		config:  Config{Ballot: r.Ballot},
-		durable: r.Durable, committed: r.Committed, logged: r.Committed, prepared: r.Committed,
+		durable: r.Durable, committed: r.Committed, logged: r.Committed, prepared: r.Committed, verified: r.Committed,
 		timestamp: r.Timestamp,
 	}
 	for i := range r.Log {
 		m := &r.Log[i]
-		rep.prepare(m, 0)
+		rep.push(m)
 		rep.logged = m.Decree
 		rep.config.Ballot = max(rep.config.Ballot, m.Ballot)
 	}
+	rep.restored = rep.config.Ballot
 	rep.check()
 	return rep
 }
@@ -66,141 +95,149 @@ func NewReplica(gpid proto.GPID, self proto.NodeID, limits Limits, r Restored) *
 // have several members.
 func (r *Replica) Attach(leases LeaseView, t Timing) { r.leases, r.timing = leases, t }
 
-// SetMembers says how many members the table wants, and how many a group must have to take writes; see MinMembers.
+// SetMembers says how many members the table wants, and how many a group must have to take writes; see MinMembers. Call it
+// before the first Step and whenever the table's settings change.
 func (r *Replica) SetMembers(want, min int) { r.want, r.min = want, min }
 
-// MayRead tells whether a read may be answered at now, a fresh reading of the clock. Ask when the read has finished.
-func (r *Replica) MayRead(now int64) bool { return r.role == Primary }
-
-// Step takes one event and appends its consequences to out. It panics on events that only a bug can produce: a decree
-// never appended, a timestamp that goes back, two primaries under one ballot.
+// Step takes one event and appends its consequences to out. It panics on events that only a bug of the driver can produce: a
+// decree never appended, a timestamp that goes back, two primaries under one ballot. No message of a peer makes it panic.
 func (r *Replica) Step(ev *Event, out *Effects) {
+	r.now = max(r.now, ev.Now)
+	if r.born < 0 {
+		r.born = r.now
+	}
 	switch ev.Kind {
-	case EventConfigure:
-		r.configure(ev.Config, out)
 	case EventPropose:
 		r.propose(ev, out)
+	case EventMessage:
+		r.message(ev.Node, ev.Message, out)
 	case EventLogSynced:
-		r.logSynced(ev.Decree, out)
-	case EventLogFailed:
-		r.logFailed(out)
+		r.logSynced(ev.Ballot, ev.Decree, out)
+	case EventTick:
+		r.tick(out)
 	case EventFlushed:
 		r.flushed(ev.Decree)
-	case EventMessage, EventTick, EventAddLearner, EventHandOver, EventRemove, EventLogRead, EventCheckpointSent,
-		EventCheckpointInstalled, EventAskRefused:
+	case EventConfigure:
+		r.configure(&ev.Config, out)
+	case EventLogFailed:
+		r.logFailed(out)
+	case EventAddLearner:
+		r.addLearner(ev.Node, out)
+	case EventHandOver:
+		r.startHandOver(ev.Node)
+	case EventRemove:
+		r.remove(ev.Node, out)
+	case EventLogRead:
+		r.logRead(ev.Node, ev.Mutations, ev.Failed, out)
+	case EventCheckpointSent:
+		r.checkpointSent(ev.Node, ev.Decree, ev.Failed, out)
+	case EventCheckpointInstalled:
+		r.checkpointInstalled(ev.Decree, ev.Failed, out)
+	case EventAskRefused:
+		r.askRefused()
 	default:
 		invariant.Assertf(false, "%v: unknown event kind %d", r.gpid, ev.Kind)
+	}
+	if r.ask.due {
+		r.drive(out)
 	}
 	r.check()
 }
 
-func (r *Replica) configure(c Config, out *Effects) {
-	if c.Ballot < r.config.Ballot {
+// message takes a message of a peer. Requests come from a primary and are judged by ballot; answers are for the primary.
+func (r *Replica) message(from proto.NodeID, m *proto.ReplMessage, out *Effects) {
+	if m.GPID != r.gpid || from == r.self {
 		return
 	}
-	if c.Ballot == r.config.Ballot && !r.config.Primary.IsZero() {
-		invariant.Assertf(c.Primary == r.config.Primary, "%v: ballot %d has two primaries, %v and %v",
-			r.gpid, c.Ballot, r.config.Primary, c.Primary)
-		return
+	r.released(from, m.Ballot, out)
+	switch m.Type {
+	case proto.ReplPrepare, proto.ReplLearnData, proto.ReplCommitPoint, proto.ReplPing, proto.ReplLearnInvite,
+		proto.ReplLearnCheckpoint:
+		r.follow(from, m, out)
+	default:
+		r.answer(from, m, out)
 	}
-	r.config = c
-	if r.failed || c.Primary != r.self {
-		r.resign(out)
-		return
-	}
-	r.role = Primary
-	// Everything durable in the log of a group of one is decided: commit it before the first read or write is served.
-	// It keeps the ballot it was prepared under; only peers would need to see it again under the new one.
-	r.commitReady(out)
 }
 
-// resign stops serving. What was proposed and is not committed stays in the log and may commit under a later
-// configuration, so its clients learn that the outcome is unknown.
-func (r *Replica) resign(out *Effects) {
-	r.role = Inactive
-	for i := range r.window.count {
-		m := &r.window.at(i).mutation
-		if len(m.Tokens) > 0 {
-			out.Rejects = append(out.Rejects, Reject{Tokens: m.Tokens, Err: proto.ErrTimeout})
-			m.Tokens = m.Tokens[:0]
+// tick does what time alone brings about.
+func (r *Replica) tick(out *Effects) {
+	for i := len(r.promises) - 1; i >= 0; i-- {
+		if r.leases.Expired(r.promises[i].node, r.now) {
+			r.promises = append(r.promises[:i], r.promises[i+1:]...)
 		}
 	}
+	switch r.role {
+	case Primary:
+		r.tickPrimary(out)
+	case Secondary:
+		r.tickSecondary()
+	case Learner:
+		r.tickLearner(out)
+	}
+	r.ask.due = true
 }
 
-func (r *Replica) propose(ev *Event, out *Effects) {
-	if err := r.admit(len(ev.Batch)); err != proto.ErrOK {
-		out.Rejects = append(out.Rejects, Reject{Tokens: ev.Tokens, Err: err})
-		return
-	}
-	m := Mutation{
-		Ballot: r.config.Ballot, Decree: r.prepared + 1, Committed: r.committed,
-		Timestamp: ev.Timestamp, Batch: ev.Batch, Tokens: ev.Tokens,
-	}
-	e := r.prepare(&m, 1)
-	out.Append = append(out.Append, e.mutation)
-}
-
-// admit says whether a proposal with a batch of the given length may enter the window now.
-func (r *Replica) admit(batch int) proto.ErrCode {
-	switch {
-	case r.role != Primary:
-		return proto.ErrInvalidState
-	case batch > r.limits.Bytes:
-		return proto.ErrInvalidData
-	case r.window.count >= r.limits.Mutations:
-		return proto.ErrCapacityExceeded
-	case r.window.bytes+batch > r.limits.Bytes:
-		return proto.ErrBusy
-	}
-	return proto.ErrOK
-}
-
-func (r *Replica) prepare(m *Mutation, waits int) *entry {
-	if m.Decree != r.prepared+1 || m.Timestamp <= r.timestamp {
-		invariant.Assertf(false, "%v: prepare of decree %d, timestamp %d after decree %d, timestamp %d",
-			r.gpid, m.Decree, m.Timestamp, r.prepared, r.timestamp)
+// push enters the next mutation into the window.
+func (r *Replica) push(m *Mutation) *Mutation {
+	if m.Decree != r.prepared+1 {
+		invariant.Assertf(false, "%v: prepare of decree %d after decree %d", r.gpid, m.Decree, r.prepared)
 	}
 	if last, ok := r.window.last(); ok && m.Ballot < last.Ballot {
 		invariant.Assertf(false, "%v: decree %d has ballot %d after %d", r.gpid, m.Decree, m.Ballot, last.Ballot)
 	}
-	r.prepared, r.timestamp = m.Decree, m.Timestamp
-	return r.window.push(m, waits)
+	r.prepared = m.Decree
+	r.timestamp = max(r.timestamp, m.Timestamp)
+	return r.window.push(m)
 }
 
-func (r *Replica) logSynced(d proto.Decree, out *Effects) {
+// cut drops every mutation from d on.
+func (r *Replica) cut(d proto.Decree) {
+	for r.prepared >= d {
+		r.window.popBack()
+		r.prepared--
+	}
+	r.logged, r.verified = min(r.logged, r.prepared), min(r.verified, r.prepared)
+}
+
+// in returns the mutation of a decree of the window.
+func (r *Replica) in(d proto.Decree) *Mutation { return r.window.at(int(d - r.committed - 1)) }
+
+func (r *Replica) logSynced(b proto.Ballot, d proto.Decree, out *Effects) {
 	if r.failed || d <= r.logged {
 		return
 	}
-	if d > r.prepared {
-		invariant.Assertf(false, "%v: log synced decree %d, prepared only %d", r.gpid, d, r.prepared)
-	}
-	for at := r.logged + 1; at <= d; at++ {
-		r.window.at(int(at-r.committed-1)).waits--
+	if b == 0 {
+		if d > r.prepared || r.replaced {
+			invariant.Assertf(false, "%v: log synced decree %d of an unknown ballot, prepared %d", r.gpid, d, r.prepared)
+		}
+	} else if d > r.prepared || r.in(d).Ballot != b {
+		return // replaced since; what replaced it was appended behind it and will be reported
 	}
 	r.logged = d
-	r.commitReady(out)
-}
-
-// commitReady commits, in decree order, what has every copy it needs. Only a primary decides.
-func (r *Replica) commitReady(out *Effects) {
-	if r.role != Primary {
-		return
-	}
-	for r.window.count > 0 && r.window.at(0).waits == 0 {
-		out.Commit = append(out.Commit, r.window.at(0).mutation)
-		r.committed++
-		r.window.popFront()
+	switch r.role {
+	case Primary:
+		r.ownDelay.reached(d, r.now)
+		r.commitReady(out)
+	case Secondary, Learner:
+		r.applyReady(out)
+		r.acknowledge(out)
 	}
 }
 
 // logFailed gives up what the log may have lost. Its records may be on disk all the same, so the outcome is unknown.
 func (r *Replica) logFailed(out *Effects) {
-	r.failed = true
-	r.resign(out)
-	for r.prepared > r.logged {
-		r.window.popBack()
-		r.prepared--
+	if r.failed {
+		return
 	}
+	r.failed = true
+	if r.role == Secondary || r.role == Learner {
+		r.send(r.config.Primary, &proto.ReplMessage{Type: proto.ReplAbsent, GPID: r.gpid, Ballot: r.config.Ballot}, out)
+	}
+	r.resign(out)
+	r.role = Inactive
+	r.cut(r.logged + 1)
+	out.StateChanged = true
+	r.ask.due = true
 }
 
 func (r *Replica) flushed(d proto.Decree) {
@@ -208,57 +245,69 @@ func (r *Replica) flushed(d proto.Decree) {
 	r.durable = max(r.durable, d)
 }
 
-// check asserts the invariants that every step must leave behind. The conditions stand outside Assertf because its
-// arguments would be boxed, hence allocated, on every step.
-func (r *Replica) check() {
-	if r.durable > r.committed || r.committed > r.logged || r.logged > r.prepared {
-		invariant.Assertf(false, "%v: durable %d <= committed %d <= logged %d <= prepared %d does not hold",
-			r.gpid, r.durable, r.committed, r.logged, r.prepared)
+func (r *Replica) send(to proto.NodeID, m *proto.ReplMessage, out *Effects) {
+	out.Sends = append(out.Sends, Send{To: to, Message: *m})
+}
+
+// commitFront hands out the oldest mutation of the window.
+func (r *Replica) commitFront(out *Effects) {
+	m := r.window.at(0)
+	r.checkCommit(m.Decree)
+	if r.learners > 0 {
+		r.history.keep(m, r.limits.History)
 	}
-	if r.role == Primary && (r.failed || r.config.Primary != r.self) {
-		invariant.Assertf(false, "%v: serves as primary without the right to", r.gpid)
-	}
-	if int(r.prepared-r.committed) != r.window.count {
-		invariant.Assertf(false, "%v: window holds %d mutations of (%d, %d]", r.gpid, r.window.count, r.committed, r.prepared)
-	}
-	if r.window.count == 0 {
-		return
-	}
-	first, last := r.window.at(0).mutation.Decree, r.window.at(r.window.count-1).mutation.Decree
-	if first != r.committed+1 || last != r.prepared {
-		invariant.Assertf(false, "%v: window is [%d, %d], want (%d, %d]", r.gpid, first, last, r.committed, r.prepared)
-	}
+	out.Commit = append(out.Commit, *m)
+	r.committed++
+	r.window.popFront()
 }
 
 // State is a snapshot of a replica for reports.
 type State struct {
 	GPID      proto.GPID
 	Role      Role
-	Config    Config
+	Config    Config // Secondaries is a copy
 	LogFailed bool
 
-	Durable, Committed, Logged, Prepared proto.Decree
+	Durable, Committed, Logged, Verified, Prepared proto.Decree
 
 	WindowMutations, WindowBytes int
+
+	// Reconciled: a primary has committed all that it found. Asking: meta was asked for a change and has not answered.
+	Reconciled, Asking bool
+	// Holding: a primary waits for the leases of a former primary to end.
+	Holding  bool
+	Learners []proto.NodeID
 }
 
 // State returns a snapshot.
 func (r *Replica) State() State {
-	return State{
+	s := State{
 		GPID: r.gpid, Role: r.role, Config: r.config, LogFailed: r.failed,
-		Durable: r.durable, Committed: r.committed, Logged: r.logged, Prepared: r.prepared,
+		Durable: r.durable, Committed: r.committed, Logged: r.logged, Verified: r.verified, Prepared: r.prepared,
 		WindowMutations: r.window.count, WindowBytes: r.window.bytes,
+		Reconciled: r.role == Primary && r.committed >= r.found, Asking: r.ask.asked,
+		Holding: r.role == Primary && !r.acting(),
 	}
+	s.Config.Secondaries = append([]proto.NodeID(nil), r.config.Secondaries...)
+	for _, p := range r.peers {
+		if p.learner && r.role == Primary {
+			s.Learners = append(s.Learners, p.node)
+		}
+	}
+	return s
 }
 
 // GPID is the partition.
 func (r *Replica) GPID() proto.GPID { return r.gpid }
 
-// Role is what the replica may do now. A driver asks before it starts a read and again before it answers one.
+// Role is what the replica is. Whether a read may be answered is what MayRead says.
 func (r *Replica) Role() Role { return r.role }
 
 // Ballot is the highest ballot known.
 func (r *Replica) Ballot() proto.Ballot { return r.config.Ballot }
+
+// Primary is the node known to be primary under Ballot, zero for none.
+func (r *Replica) Primary() proto.NodeID { return r.config.Primary }
 
 // Committed is the last decree handed out for applying.
 func (r *Replica) Committed() proto.Decree { return r.committed }
@@ -269,5 +318,15 @@ func (r *Replica) Prepared() proto.Decree { return r.prepared }
 // Durable is the last decree that the store holds without the log.
 func (r *Replica) Durable() proto.Decree { return r.durable }
 
-// Timestamp is the highest mutation timestamp used; the next proposal needs a higher one.
+// Timestamp is the highest mutation timestamp seen; the next proposal needs a higher one.
 func (r *Replica) Timestamp() int64 { return r.timestamp }
+
+// Absent is the answer of a node to a message for a partition that it does not hold, or holds damaged; ok is false when none is
+// due. An invitation to learn is no such message: the driver creates an empty replica for it and hands it on.
+func Absent(m *proto.ReplMessage) (answer proto.ReplMessage, ok bool) {
+	switch m.Type {
+	case proto.ReplPrepare, proto.ReplLearnData, proto.ReplCommitPoint, proto.ReplPing, proto.ReplLearnCheckpoint:
+		return proto.ReplMessage{Type: proto.ReplAbsent, GPID: m.GPID, Ballot: m.Ballot}, true
+	}
+	return answer, false
+}
