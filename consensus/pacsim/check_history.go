@@ -67,9 +67,9 @@ func (c *committed) ack(part int, d proto.Decree) {
 	ch.acked = max(ch.acked, d)
 }
 
-// serves checks a primary that is about to answer a read: it must have applied everything that was ever acknowledged.
-func (c *committed) serves(n *node, part int, applied proto.Decree) {
-	if acked := c.parts[part].acked; applied < acked {
+// serves checks a primary that answers a read: it must have applied everything that was acknowledged when the read began.
+func (c *committed) serves(n *node, part int, applied, acked proto.Decree) {
+	if applied < acked {
 		c.s.fail("acked", part, "node %d serves at decree %d, decree %d was acknowledged", n.id, applied, acked)
 	}
 }

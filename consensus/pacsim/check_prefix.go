@@ -23,8 +23,12 @@ func newPrefix(s *Sim, partitions int) *prefix {
 	return p
 }
 
-// damaged notes that a node no longer has what it had of a partition.
-func (p *prefix) damaged(part int, name proto.NodeID) { p.lost[part][name] = true }
+// lose notes that a node no longer has what it had of a partition. A node that is no member owes nothing.
+func (s *Sim) lose(part int, n *node) {
+	if slices.Contains(members(s.registers.parts[part].now), n.name) {
+		s.prefix.lost[part][n.name] = true
+	}
+}
 
 // left ends the exception for a node that is no member any more.
 func (p *prefix) left(part int, name proto.NodeID, now []proto.NodeID) {

@@ -89,10 +89,10 @@ func (v *serving) role(r *replica, role consensus.Role, b proto.Ballot) {
 }
 
 // read checks a read, or a failed check of an atomic operation, at the moment of its answer.
-func (v *serving) read(r *replica, applied proto.Decree) {
+func (v *serving) read(r *replica, applied, acked proto.Decree) {
 	v.reads++
 	s, n := v.s, r.n
-	s.history.serves(n, r.part, applied)
+	s.history.serves(n, r.part, applied, acked)
 	c := r.machine.State().Config
 	if now := s.registers.parts[r.part].now; now.Ballot > c.Ballot && now.Primary != n.name {
 		s.fail("stale-read", r.part, "node %d answers a read as primary of ballot %d; ballot %d has replaced it", n.id, c.Ballot, now.Ballot)

@@ -223,7 +223,7 @@ func (s *Sim) wipe() {
 	}
 	s.noteNode(n, "loses its disk")
 	for part := range s.o.Partitions {
-		s.prefix.damaged(part, n.name)
+		s.lose(part, n)
 	}
 	n.crash(false)
 	n.format()

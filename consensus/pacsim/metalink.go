@@ -245,16 +245,11 @@ func fromRegister(c *proto.PartitionConfig) consensus.Config {
 	return consensus.Config{Ballot: c.Ballot, Primary: c.Primary, Secondaries: c.Secondaries}
 }
 
-// assign takes configurations. A member without a replica makes an empty one: it is for the machine to say that it has nothing.
+// assign takes configurations. A member without a replica waits until its primary talks to it, and says then that it has nothing.
 func (l *metaLink) assign(parts []proto.PartitionConfig) {
 	for i := range parts {
 		c := &parts[i]
-		part := int(c.GPID.Part)
-		r := l.n.parts[part]
-		if r == nil && c.Ballot > 0 && (c.Primary == l.n.name || slices.Contains(c.Secondaries, l.n.name)) {
-			r = l.n.create(part)
-		}
-		if r != nil && c.Ballot > 0 {
+		if r := l.n.parts[c.GPID.Part]; r != nil && c.Ballot > 0 {
 			r.configure(fromRegister(c))
 		}
 	}

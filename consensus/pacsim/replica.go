@@ -69,12 +69,13 @@ func (n *node) recover() bool {
 		}
 		_, spoiled := report.Spoiled[gpid(part)]
 		_, listed := report.Partitions[gpid(part)]
-		if spoiled || report.Suspect && !listed {
-			n.s.notePart(part, n, "its log lost records")
-			n.discard(part)
-			continue
-		}
 		n.open(part, m, tails[part])
+		if spoiled || report.Suspect && !listed {
+			// It is open so that it can say that it is not fit: it may be what the register calls the primary.
+			n.s.notePart(part, n, "its log lost records")
+			n.s.lose(part, n)
+			n.after(0, n.parts[part].logFailed)
+		}
 	}
 	return true
 }
@@ -84,7 +85,6 @@ func (n *node) discard(part int) {
 	n.media[part] = nil
 	n.log.Forget(gpid(part))
 	n.parts[part] = nil
-	n.s.prefix.damaged(part, n.name)
 	n.s.notePart(part, n, "gives up its replica")
 }
 
@@ -184,7 +184,7 @@ func (r *replica) step(ev *consensus.Event) {
 		if n.boundary() {
 			return
 		}
-		r.send(&e.Sends[i])
+		n.transmit(r.part, e.Sends[i].To, &e.Sends[i].Message)
 	}
 	for i := range e.Asks {
 		if n.boundary() {
@@ -252,12 +252,10 @@ func (r *replica) commit(m *consensus.Mutation) {
 	r.answer(m)
 }
 
-func (r *replica) send(e *consensus.Send) {
-	s := r.n.s
-	m := &e.Message
-	s.notePart(r.part, r.n, messageFormats[m.Type], int64(s.slot(e.To)), int64(m.Ballot), int64(m.Decree), int64(m.Committed), int64(m.Term))
-	from, bytes := r.n.name, proto.AppendReplMessage(nil, m)
-	s.toNode(r.n, e.To, func(o *node) { o.receive(from, bytes) })
+func (n *node) transmit(part int, to proto.NodeID, m *proto.ReplMessage) {
+	n.s.notePart(part, n, messageFormats[m.Type], int64(n.s.slot(to)), int64(m.Ballot), int64(m.Decree), int64(m.Committed), int64(m.Term))
+	from, bytes := n.name, proto.AppendReplMessage(nil, m)
+	n.s.toNode(n, to, func(o *node) { o.receive(from, bytes) })
 }
 
 var messageFormats = func() (f [proto.ReplAbsent + 1]string) {
@@ -275,11 +273,14 @@ func (n *node) receive(from proto.NodeID, bytes []byte) {
 	}
 	part := int(m.GPID.Part)
 	r := n.parts[part]
-	if r == nil {
-		if m.Type != proto.ReplLearnInvite && m.Type != proto.ReplPrepare && m.Type != proto.ReplPing {
-			return
-		}
+	if r == nil && m.Type == proto.ReplLearnInvite {
 		r = n.create(part)
+	}
+	if r == nil {
+		if answer, ok := consensus.Absent(&m); ok {
+			n.transmit(part, from, &answer)
+		}
+		return
 	}
 	if len(m.Batch) > 0 && n.log.Check(m.GPID, len(m.Batch)) != nil {
 		// As if it had been lost: a decree that cannot be appended must not be accepted.

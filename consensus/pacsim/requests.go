@@ -38,6 +38,7 @@ type overlaid struct {
 // waitingCheck is an answer that waits for a commit.
 type waitingCheck struct {
 	decree proto.Decree
+	acked  proto.Decree // by anybody, when the operation arrived
 	req    *request
 }
 
@@ -98,7 +99,7 @@ func (r *replica) read(req *request) {
 		req.answer(proto.ErrInvalidState, cell{})
 		return
 	}
-	value, applied := r.stored(req.op.key), r.media.store.AppliedDecree()
+	value, applied, acked := r.stored(req.op.key), r.media.store.AppliedDecree(), n.s.history.parts[r.part].acked
 	took := 20 * microsecond
 	if n.s.rng.IntN(20) == 0 {
 		took = n.s.rng.Int64N(10 * millisecond)
@@ -108,7 +109,7 @@ func (r *replica) read(req *request) {
 			req.answer(proto.ErrInvalidState, cell{})
 			return
 		}
-		n.s.serving.read(r, applied)
+		n.s.serving.read(r, applied, acked)
 		req.answer(proto.ErrOK, value)
 	})
 }
@@ -197,7 +198,7 @@ func (r *replica) evaluate(req *request) (after cell, write bool) {
 	if current == o.expect {
 		return cell{true, o.arg}, true
 	}
-	r.checks = append(r.checks, waitingCheck{until, req})
+	r.checks = append(r.checks, waitingCheck{until, r.n.s.history.parts[r.part].acked, req})
 	r.answerChecks()
 	return cell{}, false
 }
@@ -221,7 +222,7 @@ func (r *replica) answerChecks() {
 		case c.decree > r.machine.Committed() && r.machine.Role() == consensus.Primary:
 			kept = append(kept, c)
 		case c.decree <= r.machine.Committed() && r.machine.MayRead(r.n.clock()):
-			r.n.s.serving.read(r, r.media.store.AppliedDecree())
+			r.n.s.serving.read(r, r.media.store.AppliedDecree(), c.acked)
 			c.req.answer(proto.ErrOK, c.req.result)
 		default:
 			c.req.answer(proto.ErrInvalidState, cell{})
