@@ -104,7 +104,8 @@ func (c *Core) addressee(p *Partition, step planStep) action {
 
 // planned returns the next step of the plan for a partition. ok is false when there is none; an action without an
 // addressee is one that has to wait.
-func (c *Core) planned(g proto.GPID, p *Partition, primary *member) (act action, ok bool) {
+func (c *Core) planned(g proto.GPID, a *App, primary *member) (act action, ok bool) {
+	p := &a.Partitions[g.Part]
 	for len(c.plans[g]) > 0 {
 		step := c.plans[g][0]
 		m := c.byID[step.node]
@@ -112,7 +113,7 @@ func (c *Core) planned(g proto.GPID, p *Partition, primary *member) (act action,
 		var done, fits bool
 		switch step.typ {
 		case proto.CTAddSecondary:
-			done, fits = p.isMember(step.node), true
+			done, fits = p.isMember(step.node), p.mayGrow(a)
 		case proto.CTRemove:
 			done, fits = !p.isMember(step.node), secondary
 		case proto.CTUpgradeToPrimary:

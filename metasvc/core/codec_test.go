@@ -58,6 +58,17 @@ func sampleCommands() []Command {
 		{CommandDropApp, &DropApp{Now: 1001, ExpireAt: 1061, Request: proto.DropAppRequest{AppName: "t",
 			Options: proto.DropAppOptions{SuccessIfNotExist: true, ReserveSeconds: &reserve}}}},
 		{CommandExpireApps, &ExpireApps{Now: 1002}},
+		// From here on: groups of more than one. The snapshot of before is kept too.
+		{CommandCreateApp, &CreateApp{Now: 1003, Request: proto.CreateAppRequest{AppName: "u", Options: proto.CreateAppOptions{
+			PartitionCount: 1, ReplicaCount: 3, AppType: "pegasus", IsStateful: true}}}},
+		{CommandRegisterNode, &RegisterNode{Node: Node{ID: nodeID(2), Address: proto.NewHostPort("n2", 34801),
+			IP: 0x7f000002_87f1_0001, Incarnation: 6, Shards: 2, ShardPort: 34810, Transfer: "n2:34899"}}},
+		{CommandReconfigure, &Reconfigure{Update: proto.UpdateConfig{Type: proto.CTAssignPrimary, Node: nodeID(1), From: nodeID(1),
+			Config: proto.PartitionConfig{GPID: proto.GPID{App: 2}, Ballot: 1, Primary: nodeID(1)}}}},
+		{CommandReconfigure, &Reconfigure{Update: proto.UpdateConfig{Type: proto.CTUpgradeToSecondary, Node: nodeID(2), From: nodeID(1),
+			Config: proto.PartitionConfig{GPID: proto.GPID{App: 2}, Ballot: 2, Primary: nodeID(1),
+				Secondaries: []proto.NodeID{nodeID(2)}}}}},
+		{CommandSetReplicas, &SetReplicas{AppID: 2, Count: 2}},
 	}
 	out := make([]Command, len(body))
 	for i, b := range body {
@@ -68,10 +79,13 @@ func sampleCommands() []Command {
 
 func TestFormats(t *testing.T) {
 	var names []string
-	var values [][]byte
+	var values, snaps [][]byte
 	s := NewState()
 	var d Delta
-	for _, c := range sampleCommands() {
+	for i, c := range sampleCommands() {
+		if i == 7 {
+			snaps = append(snaps, s.AppendSnapshot(nil))
+		}
 		names = append(names, fmt.Sprintf("%T", c.Body))
 		b := AppendCommand(nil, &c)
 		values = append(values, b)
@@ -89,7 +103,7 @@ func TestFormats(t *testing.T) {
 	checkGolden(t, "commands_v1.txt", names, values)
 
 	snap := s.AppendSnapshot(nil)
-	checkGolden(t, "snapshot_v1.txt", []string{"snapshot"}, [][]byte{snap})
+	checkGolden(t, "snapshot_v1.txt", []string{"snapshot", "groups"}, append(snaps, snap))
 	back, err := ReadSnapshot(snap)
 	if err != nil {
 		t.Fatal(err)

@@ -27,6 +27,7 @@ func (c *Core) treat(now Now, g proto.GPID, out *Effects) (again bool) {
 	}
 	if !wait {
 		delete(c.dropped, g)
+		delete(c.asks, g)
 	}
 	return wait
 }
@@ -41,7 +42,7 @@ func (c *Core) need(now Now, g proto.GPID, a *App) (act action, wait bool) {
 	if !primary.usable() {
 		return action{}, true
 	}
-	if act, ok := c.planned(g, p, primary); ok {
+	if act, ok := c.planned(g, a, primary); ok {
 		return act, act.to == nil
 	}
 	if primary.reports[g].Failure != "" {

@@ -62,9 +62,8 @@ func (s *State) next(a *App, p *Partition, u *proto.UpdateConfig) (change, proto
 		return to, proto.ErrOK
 	case (u.Type == proto.CTAddSecondary || u.Type == proto.CTUpgradeToSecondary) && byPrimary && !self && at < 0 &&
 		n.Address.IsValid():
-		// One more than the table wants: a member that moves is there twice for a moment.
-		if len(p.Secondaries) > int(a.Info.MaxReplicaCount) {
-			return to, proto.ErrCapacityExceeded
+		if !p.mayGrow(a) {
+			return to, proto.ErrInvalidParameters
 		}
 		to.secondaries = append(to.secondaries, node)
 		return to, proto.ErrOK
@@ -103,6 +102,10 @@ func (s *State) updateConfig(u *proto.UpdateConfig, d *Delta) Result {
 	p.Revision = s.revision
 	return Result{Config: a.Config(g.Part)}
 }
+
+// mayGrow tells whether the partition may have another member. One more than the table wants is allowed: a replica that
+// moves exists twice for a moment.
+func (p *Partition) mayGrow(a *App) bool { return p.members() <= int(a.Info.MaxReplicaCount) }
 
 // sameNodes compares two lists without repetitions, in any order.
 func sameNodes(a, b []proto.NodeID) bool {

@@ -3,6 +3,7 @@ package core
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -17,10 +18,10 @@ func genCommand(t *rapid.T) Command {
 	now := int64(rapid.IntRange(0, 20).Draw(t, "now"))
 	flip := rapid.Bool().Draw(t, "flip")
 	c := Command{Origin: 1, Seq: 1}
-	switch rapid.IntRange(1, 6).Draw(t, "kind") {
+	switch rapid.IntRange(1, 8).Draw(t, "kind") {
 	case 1:
 		c.Kind, c.Body = CommandCreateApp, &CreateApp{Now: now, Request: proto.CreateAppRequest{AppName: name,
-			Options: proto.CreateAppOptions{PartitionCount: 2, ReplicaCount: 1, SuccessIfExist: flip}}}
+			Options: proto.CreateAppOptions{PartitionCount: 2, ReplicaCount: int32(1 + now%3), SuccessIfExist: flip}}}
 	case 2:
 		c.Kind, c.Body = CommandDropApp, &DropApp{Now: now, ExpireAt: now + 5,
 			Request: proto.DropAppRequest{AppName: name}}
@@ -43,8 +44,38 @@ func genCommand(t *rapid.T) Command {
 			Address: proto.NewHostPort("h", uint16(rapid.IntRange(1, 3).Draw(t, "port")))}}
 	case 6:
 		c.Kind, c.Body = CommandExpireApps, &ExpireApps{Now: now}
+	case 7:
+		// Ballots are low so that they often fit; App 1 and part 0 are preferred so that something grows there.
+		c.Kind, c.Body = CommandReconfigure, &Reconfigure{Update: proto.UpdateConfig{
+			Type: rapid.SampledFrom([]proto.ConfigType{proto.CTAssignPrimary, proto.CTAddSecondary, proto.CTUpgradeToSecondary,
+				proto.CTRemove, proto.CTDowngradeToInactive, proto.CTUpgradeToPrimary, proto.CTPrimaryForceUpdateBallot,
+				proto.CTDowngradeToSecondary, proto.CTDropPartition}).Draw(t, "type"),
+			Node: node, From: nodeID(rapid.IntRange(1, 3).Draw(t, "from")),
+			Config: proto.PartitionConfig{
+				GPID:   proto.GPID{App: rapid.SampledFrom([]int32{1, 1, 1, 2}).Draw(t, "app")},
+				Ballot: proto.Ballot(rapid.Int64Range(0, 12).Draw(t, "ballot")),
+			}}}
+	case 8:
+		c.Kind, c.Body = CommandSetReplicas, &SetReplicas{AppID: rapid.Int32Range(0, 3).Draw(t, "app"), Count: int32(1 + now%3)}
 	}
 	return c
+}
+
+// soundPartition states what holds for every register.
+func soundPartition(p *Partition) error {
+	seen := map[proto.NodeID]bool{p.Primary: true}
+	for _, n := range p.Secondaries {
+		if seen[n] || n.IsZero() || p.Primary.IsZero() {
+			return fmt.Errorf("member %v twice, or without a primary", n)
+		}
+		seen[n] = true
+	}
+	for i, n := range p.LastDrops {
+		if p.isMember(n) || n.IsZero() || slices.Contains(p.LastDrops[:i], n) || len(p.LastDrops) > maxLastDrops {
+			return fmt.Errorf("last drops %v", p.LastDrops)
+		}
+	}
+	return nil
 }
 
 // TestStateProperties: whatever commands come, ballots only grow, a primary changes only with a ballot, revisions tell of
@@ -53,16 +84,16 @@ func TestStateProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		one, two := NewState(), NewState()
 		var d Delta
-		for i, c := range rapid.SliceOfN(rapid.Custom(genCommand), 1, 60).Draw(t, "commands") {
-			type seen struct {
-				ballot  proto.Ballot
-				primary proto.NodeID
-			}
-			before := map[proto.GPID]seen{}
+		for i, c := range rapid.SliceOfN(rapid.Custom(genCommand), 1, 80).Draw(t, "commands") {
+			before := map[proto.GPID]proto.PartitionConfig{}
 			for _, a := range one.apps {
 				for p := range a.Partitions {
-					before[proto.GPID{App: a.Info.AppID, Part: int32(p)}] = seen{a.Partitions[p].Ballot, a.Partitions[p].Primary}
+					before[proto.GPID{App: a.Info.AppID, Part: int32(p)}] = a.Config(int32(p))
 				}
+			}
+			if r, ok := c.Body.(*Reconfigure); ok && i%2 == 0 {
+				// Half of them fit, so that groups get somewhere.
+				r.Update.Config.Ballot = before[r.Update.Config.GPID].Ballot + 1
 			}
 			revision, snap := one.revision, one.AppendSnapshot(nil)
 
@@ -76,8 +107,22 @@ func TestStateProperties(t *testing.T) {
 				if p == nil {
 					continue
 				}
-				if p.Ballot < b.ballot || p.Ballot == b.ballot && p.Primary != b.primary {
-					t.Fatalf("%d: %v went from %v to %v %v", i, g, b, p.Ballot, p.Primary)
+				now := one.App(g.App).Config(g.Part)
+				if p.Ballot != b.Ballot && p.Ballot != b.Ballot+1 ||
+					p.Ballot == b.Ballot && (p.Primary != b.Primary || !slices.Equal(p.Secondaries, b.Secondaries)) {
+					t.Fatalf("%d: from %v to %v", i, b, now)
+				}
+				if err := soundPartition(p); err != nil {
+					t.Fatalf("%d: from %v to %v: %v", i, b, now, err)
+				}
+				// Whoever was a member is one still, or is remembered; none comes but by the front door.
+				for _, n := range append(slices.Clone(b.Secondaries), b.Primary) {
+					if !n.IsZero() && !p.concerns(n) {
+						t.Fatalf("%d: from %v to %v: %v is forgotten", i, b, now, n)
+					}
+				}
+				if grown := p.members() - 1 - len(b.Secondaries); !b.Primary.IsZero() && grown > 1 {
+					t.Fatalf("%d: from %v to %v", i, b, now)
 				}
 			}
 			changed := !bytes.Equal(snap, one.AppendSnapshot(nil))

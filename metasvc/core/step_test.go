@@ -24,6 +24,7 @@ import (
 //	replicas NAME [set=N]
 //	options [delay=DURATION] [min=N]
 //	tick DURATION                            time passes
+//	pass DURATION                            time passes, and every connected node gives signs of life
 //	create NAME parts=P replicas=R [env=K:V] [exist] [type=T] [stateless]
 //	drop NAME [exist] [reserve=S]
 //	env NAME [set=K:V] [del=K] [clear=P]
@@ -244,6 +245,26 @@ func (s *script) run(d *datadriven.TestData) {
 		s.now.Mono += int64(d)
 		s.now.Unix += int64(d / time.Second)
 		s.step(Tick{})
+	case "pass":
+		total, err := time.ParseDuration(first)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for ; total > 0; total -= time.Second {
+			for _, m := range slices.Clone(s.c.members) {
+				if n := s.c.st.Node(m.id); m.link != 0 {
+					said := len(s.lines)
+					s.step(Beacon{Link: m.link, Msg: &proto.NodeBeacon{Node: m.id, Incarnation: n.Incarnation,
+						Revision: s.c.st.revision}})
+					s.lines = slices.DeleteFunc(s.lines, func(l string) bool {
+						return slices.Index(s.lines, l) >= said && strings.Contains(l, "BeaconAck ERR_OK")
+					})
+				}
+			}
+			s.now.Mono += int64(time.Second)
+			s.now.Unix++
+			s.step(Tick{})
+		}
 	case "create":
 		r := &proto.CreateAppRequest{AppName: first, Options: proto.CreateAppOptions{
 			PartitionCount: int32(num("parts", 1)), ReplicaCount: int32(num("replicas", 1)), SuccessIfExist: has("exist"),
