@@ -10,7 +10,7 @@ import (
 	"pegasus/netcore/proto"
 )
 
-// TestScripts runs testdata/*.txt: one rule per file. Run with -rewrite to accept new output.
+// TestScripts runs testdata/alone/*.txt, groups of one: one rule per file. Run with -rewrite to accept new output.
 //
 // Commands:
 //
@@ -24,7 +24,7 @@ import (
 //
 // An event prints its effects in order and then the state.
 func TestScripts(t *testing.T) {
-	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+	datadriven.Walk(t, "testdata/alone", func(t *testing.T, path string) {
 		var s script
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string { return s.run(t, d) })
 	})

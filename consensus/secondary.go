@@ -90,7 +90,9 @@ func (r *Replica) onPrepare(m *proto.ReplMessage, out *Effects) {
 	switch {
 	case d <= r.verified:
 		r.applyReady(out)
-		r.acknowledge(out)
+		if r.logged >= d {
+			r.acknowledge(out)
+		}
 		return
 	case d > r.verified+1:
 		r.applyReady(out)

@@ -45,6 +45,7 @@ type part struct {
 	// last is the last decree appended, written the last one handed to a write, durable the last one reported durable.
 	// durable <= written <= last, but before the first write and while one that replaces decrees is pending.
 	last, written, durable proto.Decree
+	durableBallot          proto.Ballot // of the record of decree durable
 	flushed                proto.Decree
 	ballot                 proto.Ballot // of last
 	// below bounds durable while the pending write replaces decrees: what an older write brings above it is void already.
@@ -74,6 +75,7 @@ type queued struct {
 	off    int
 	typ    recordType
 	decree proto.Decree
+	ballot proto.Ballot
 }
 
 // keepBuffer is the capacity above which a batch buffer is given back to the heap after use.
@@ -88,7 +90,7 @@ func (b *batch) reset() {
 }
 
 func (b *batch) add(p *part, typ recordType, r *Record) {
-	b.recs = append(b.recs, queued{part: p, off: len(b.buf), typ: typ, decree: r.Decree})
+	b.recs = append(b.recs, queued{part: p, off: len(b.buf), typ: typ, decree: r.Decree, ballot: r.Ballot})
 	b.buf = appendRecord(b.buf, typ, r)
 }
 
@@ -105,6 +107,7 @@ func (b *batch) recordEnd(i int) int {
 type Durable struct {
 	GPID   proto.GPID
 	Decree proto.Decree
+	Ballot proto.Ballot // of the record of that decree; it tells the record from one that it replaced
 }
 
 // Append copies r, payload included, into the next write. No I/O; nothing is allocated once the buffers have grown.
@@ -276,6 +279,9 @@ func (l *Log) Complete(w *Write) ([]Durable, error) {
 			case q.typ == typeForget:
 				q.part.forgotten = true
 			case !q.part.gone:
+				if q.decree <= q.part.below {
+					q.part.durableBallot = q.ballot
+				}
 				q.part.durable = min(q.decree, q.part.below)
 				l.list(q.part)
 			}
@@ -293,7 +299,7 @@ func (l *Log) list(p *part) {
 		p.round, p.listed = l.round, len(l.durable)
 		l.durable = append(l.durable, Durable{GPID: p.gpid})
 	}
-	l.durable[p.listed].Decree = p.durable
+	l.durable[p.listed].Decree, l.durable[p.listed].Ballot = p.durable, p.durableBallot
 }
 
 // abandon gives up the segment of a failed write. Nothing is written to it again and it is not synced again: after a failed

@@ -73,6 +73,7 @@ func (n *node) format() {
 	n.births++
 	n.name = proto.NodeID{0: byte(n.id + 1), 1: byte(n.births)}
 	n.s.slots[n.name] = n.id
+	n.s.names = append(n.s.names, n.name)
 	n.disk = disk.NewMem(n.s.rng.Uint64())
 	n.bytes = 0
 	clear(n.media)
@@ -162,14 +163,8 @@ func (n *node) startIfDown() {
 	}
 }
 
-// watch keeps leases with every machine under its newest name. A former name belongs to nobody.
-func (n *node) watch() {
-	var all []proto.NodeID
-	for _, o := range n.s.nodes {
-		all = append(all, o.name)
-	}
-	n.leases.Watch(all, n.clock())
-}
+// watch keeps leases with every node that was ever registered: one that is gone for good must be accused all the same.
+func (n *node) watch() { n.leases.Watch(n.s.names, n.clock()) }
 
 func (n *node) tick() {
 	n.after(int64(float64(nodeTick)/n.rate), func() {

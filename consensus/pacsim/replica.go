@@ -69,11 +69,14 @@ func (n *node) recover() bool {
 		}
 		_, spoiled := report.Spoiled[gpid(part)]
 		_, listed := report.Partitions[gpid(part)]
-		n.open(part, m, tails[part])
-		if spoiled || report.Suspect && !listed {
-			// It is open so that it can say that it is not fit: it may be what the register calls the primary.
+		lost := spoiled || report.Suspect && !listed
+		if lost {
 			n.s.notePart(part, n, "its log lost records")
 			n.s.lose(part, n)
+		}
+		n.open(part, m, tails[part])
+		if lost {
+			// It is open so that it can say that it is not fit: it may be what the register calls the primary.
 			n.after(0, n.parts[part].logFailed)
 		}
 	}

@@ -19,6 +19,7 @@ type Sim struct {
 	metas *metaGroup
 	nodes []*node
 	slots map[proto.NodeID]int // machine of every name ever given
+	names []proto.NodeID       // in the order in which they were given
 
 	storming bool // faults strike
 	quiet    bool // clients issue nothing new
