@@ -22,6 +22,7 @@ type node struct {
 	mu       sync.Mutex
 	configs  map[proto.GPID]proto.PartitionConfig // newest that meta told
 	apps     map[int32]proto.AppInfo
+	peers    map[proto.NodeID]proto.PeerNode
 	revision int64
 	leader   string
 	hellos   int
@@ -31,6 +32,7 @@ func startNode(t *testing.T, i int, metas []string) *node {
 	n := &node{
 		id: proto.NodeID{0: byte(i), 15: 1}, address: proto.NewHostPort("127.0.0.1", uint16(40000+i)), metas: metas,
 		stop: make(chan struct{}), configs: make(map[proto.GPID]proto.PartitionConfig), apps: make(map[int32]proto.AppInfo),
+		peers: make(map[proto.NodeID]proto.PeerNode),
 	}
 	n.done.Add(1)
 	go n.run()
@@ -95,7 +97,8 @@ func (n *node) session(c net.Conn) {
 		c.Write(b)
 	}
 	ip := proto.NewRPCAddress(netip.AddrPortFrom(netip.MustParseAddr(n.address.Host), n.address.Port))
-	hello := &proto.NodeHello{Node: n.id, Address: n.address, IP: ip, Shards: 1, Incarnation: 1}
+	hello := &proto.NodeHello{Node: n.id, Address: n.address, IP: ip, Shards: 1, Incarnation: 1,
+		Transfer: proto.NewHostPort(n.address.Host, n.address.Port+1000)}
 	n.mu.Lock()
 	for g, cfg := range n.configs {
 		hello.Replicas = append(hello.Replicas, proto.ReplicaReport{GPID: g, Ballot: cfg.Ballot})
@@ -146,8 +149,11 @@ func (n *node) session(c net.Conn) {
 func (n *node) frame(f *proto.PeerFrame, send func(proto.PeerKind, uint64, any)) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	lists := func(revision int64, apps []proto.AppInfo, parts []proto.PartitionConfig) {
+	lists := func(revision int64, apps []proto.AppInfo, parts []proto.PartitionConfig, nodes []proto.PeerNode) {
 		n.revision = revision
+		for _, p := range nodes {
+			n.peers[p.Node] = p
+		}
 		for _, a := range apps {
 			n.apps[a.AppID] = a
 		}
@@ -165,7 +171,7 @@ func (n *node) frame(f *proto.PeerFrame, send func(proto.PeerKind, uint64, any))
 			return false
 		}
 		n.hellos++
-		lists(m.Revision, m.Apps, m.Partitions)
+		lists(m.Revision, m.Apps, m.Partitions, m.Nodes)
 	case proto.PeerBeaconAck:
 		var m proto.NodeBeaconAck
 		return proto.Unmarshal(f.Body, &m) == nil && (m.Err == proto.ErrOK || n.hellos == 0)
@@ -174,15 +180,17 @@ func (n *node) frame(f *proto.PeerFrame, send func(proto.PeerKind, uint64, any))
 		if proto.Unmarshal(f.Body, &m) != nil {
 			return false
 		}
-		lists(m.Revision, m.Apps, m.Partitions)
+		lists(m.Revision, m.Apps, m.Partitions, m.Nodes)
 	case proto.PeerProposal:
 		var m proto.Proposal
 		if proto.Unmarshal(f.Body, &m) != nil {
 			return false
 		}
 		m.Config.Ballot++
-		m.Config.Primary = n.id
-		go send(proto.PeerUpdateConfig, 7, &proto.UpdateConfig{Config: m.Config, Type: m.Type, Node: n.id})
+		if m.Type == proto.CTAddSecondary {
+			m.Type = proto.CTUpgradeToSecondary // nobody takes long to learn here
+		}
+		go send(proto.PeerUpdateConfig, 7, &proto.UpdateConfig{Config: m.Config, Type: m.Type, Node: m.Node, From: n.id})
 	}
 	return true
 }
@@ -197,6 +205,13 @@ func (n *node) primaries(app int32) (count int, info proto.AppInfo) {
 		}
 	}
 	return count, n.apps[app]
+}
+
+// peer returns what meta said last of a node.
+func (n *node) peer(id proto.NodeID) proto.PeerNode {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.peers[id]
 }
 
 // greeted counts the metas that took this node in.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -83,7 +84,7 @@ func (g *group) start(i int, raft net.Listener) {
 	s, err := Start(Options{
 		ClusterName: "onebox", Listen: g.peers[i].Address, Advertise: g.peers[i].Address, Peers: g.peers, RaftListen: raft,
 		DataDir: g.dirs[i], Level: proto.LevelSteady, MinLiveNodes: 1, LivePercentage: 50, MinReplicas: 1, MaxReplicas: 5,
-		HoldSeconds: 604800, Grace: 5 * time.Second, Election: 500 * time.Millisecond, Version: "2.6.0-SNAPSHOT", Commit: "db756dcdf24e2af6169659a67548501ed61f106c", // as recorded
+		HoldSeconds: 604800, Grace: 2 * time.Second, Election: 500 * time.Millisecond, Version: "2.6.0-SNAPSHOT", Commit: "db756dcdf24e2af6169659a67548501ed61f106c", // as recorded
 		OnFatal: func(err error) { g.failed <- err },
 	})
 	if err != nil {
@@ -238,6 +239,75 @@ func (g *group) assigned(name string) map[string]int {
 		return true
 	})
 	return count
+}
+
+// members waits until every partition of a table has so many members, and returns them by partition, the primary first.
+func (g *group) members(name string, want int) [][]string {
+	g.t.Helper()
+	var out [][]string
+	eventually(g.t, fmt.Sprintf("%d members in %s", want, name), func() bool {
+		out = nil
+		var r proto.QueryCfgResponse
+		err := ask(g.t, g.peers[g.leader()].Address, proto.CodeCMQueryPartitionConfigByIndex,
+			&proto.QueryCfgRequest{AppName: name}, &r)
+		if err != proto.ErrOK || r.Err != proto.ErrOK {
+			return false
+		}
+		for _, p := range r.Partitions {
+			if !p.Primary.IsValid() || 1+len(p.Secondaries) != want || len(p.HPSecondaries) != len(p.Secondaries) {
+				return false
+			}
+			all := []string{p.HPPrimary.String()}
+			for _, s := range p.HPSecondaries {
+				all = append(all, s.String())
+			}
+			out = append(out, all)
+		}
+		return true
+	})
+	return out
+}
+
+// TestMembers: a node dies for good; what it was primary of is taken over, and a fourth node takes its place. Then an
+// operator moves a primary.
+func TestMembers(t *testing.T) {
+	g := startGroup(t, 1)
+	var nodes []*node
+	for i := 1; i <= 4; i++ {
+		nodes = append(nodes, startNode(t, i, g.metas()))
+	}
+	for _, n := range nodes {
+		for i, other := range nodes {
+			eventually(t, "nodes know each other", func() bool {
+				p := n.peer(other.id)
+				return p.Alive && p.Address == other.address && int(p.Transfer.Port) == 41001+i
+			})
+		}
+	}
+	g.create("t", 8, 3)
+	g.members("t", 3)
+	nodes[0].close()
+	eventually(t, "the others hear of the death", func() bool { return !nodes[1].peer(nodes[0].id).Alive })
+	eventually(t, "the dead node is replaced", func() bool {
+		for _, p := range g.members("t", 3) {
+			if slices.Contains(p, nodes[0].address.String()) {
+				return false
+			}
+		}
+		return true
+	})
+	p := g.members("t", 3)[0]
+	host, _ := proto.ParseHostPort(p[1])
+	move := proto.BalanceMovePrimary
+	var r proto.BalancerResponse
+	err := ask(t, g.peers[0].Address, proto.CodeCMProposeBalancer, &proto.BalancerRequest{
+		GPID: proto.GPID{App: 1}, BalanceType: &move,
+		ActionList: []proto.ProposalAction{{Type: proto.CTUpgradeToPrimary, HPNode: host}},
+	}, &r)
+	if err != proto.ErrOK || r.Err != proto.ErrOK {
+		t.Fatal(err, r.Err)
+	}
+	eventually(t, "the primary moves", func() bool { return g.members("t", 3)[0][0] == p[1] })
 }
 
 // TestGroup runs three metas with three nodes through the loss of the leader and a restart of all.
