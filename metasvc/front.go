@@ -122,7 +122,7 @@ func (s *Server) serve(ses *loop.Session, req *proto.Request) {
 	default:
 		_, redirect := req.Origin()
 		s.token++
-		s.calls[s.token] = call{session: ses.Ref(), to: req.ReplyTo(), redirect: redirect}
+		s.calls[s.token] = call{session: ses.Ref(), to: req.ReplyTo(), redirect: redirect, old: predatesHostPort(req)}
 		s.step(core.Request{Token: s.token, Args: args})
 	}
 }
@@ -175,6 +175,9 @@ func (s *Server) reply(r *core.Reply) {
 	if r.Forward && c.redirect && r.Leader.IsValid() {
 		s.write(ses, &c.to, proto.ErrForwardToOthers, &r.Leader)
 		return
+	}
+	if c.old {
+		withoutHostPorts(r.Body)
 	}
 	s.write(ses, &c.to, r.Err, r.Body)
 }

@@ -91,6 +91,7 @@ type call struct {
 	to      proto.ReplyTo
 	// redirect tells that the client wants ERR_FORWARD_TO_OTHERS at the RPC level.
 	redirect bool
+	old      bool // predatesHostPort
 }
 
 // Start opens the port and the journal. When it returns, the server answers, though possibly that it does not know the

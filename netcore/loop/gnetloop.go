@@ -227,6 +227,11 @@ func (h *gnetHandler) OnOpen(conn gnet.Conn) ([]byte, gnet.Action) {
 	case bootTag:
 		c.wakeMu.Lock()
 		c.el, c.alive = conn.EventLoop(), true
+		if c.wakeQueued.Load() {
+			// A connection was accepted before this one and asked for a turn end, which wake could not pass on. It
+			// would stay "queued" for ever, and with it every later one.
+			_ = c.el.Execute(context.Background(), (*wakeTask)(c))
+		}
 		c.wakeMu.Unlock()
 		return nil, gnet.Close
 	case *adoption:
@@ -264,7 +269,7 @@ func (c *core) open(conn gnet.Conn, state any, dialled bool) error {
 	if own, ok := state.(Sink); ok {
 		s.sink = own
 	}
-	s.t = &gnetTransport{conn: conn, el: c.el}
+	s.t = &gnetTransport{conn: conn, el: conn.EventLoop()} // c.el is not there yet while the loop starts
 	c.table.add(s)
 	if err := s.sink.Opened(s); err != nil {
 		s.t = nil

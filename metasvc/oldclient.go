@@ -1,0 +1,28 @@
+package metasvc
+
+import "pegasus/netcore/proto"
+
+// Clients made before host_port existed (the Go client of 2018 to 2021, go-ycsb's driver) cannot pass over a field of
+// that type: it is announced as a struct but is none, so their thrift library reads on at the wrong place and gives up
+// the connection. A header does not tell the version of a client. But those clients never fill in the client_timeout of a
+// THFT v0 header, and clients that read host_port fields always do, so a zero there leaves the optional host_port fields out.
+
+// predatesHostPort tells whether the sender of a request must not be answered with host_port fields.
+func predatesHostPort(req *proto.Request) bool {
+	return req.Framing == proto.FramingTHFT0 && req.TimeoutMS == 0
+}
+
+// withoutHostPorts removes the host_port fields from the answers that old clients know.
+func withoutHostPorts(body any) {
+	switch r := body.(type) {
+	case *proto.QueryCfgResponse:
+		for i := range r.Partitions {
+			p := &r.Partitions[i]
+			p.HPPrimary, p.HPSecondaries, p.HPLastDrops = proto.HostPort{}, nil, nil
+		}
+	case *proto.ListNodesResponse:
+		for i := range r.Infos {
+			r.Infos[i].HPNode = proto.HostPort{}
+		}
+	}
+}
