@@ -292,7 +292,7 @@ func (r *Replica) tickPrimary(out *Effects) {
 				p.retry = min(2*p.retry, maxRetry*int64(r.timing.Retry))
 				r.rewind(p, p.acked+1, out)
 			}
-			if p.applied < r.committed && r.now-p.told >= int64(r.timing.Announce) {
+			if p.applied < r.committed && p.next == p.acked+1 && r.now-p.told >= int64(r.timing.Announce) {
 				p.told = r.now
 				r.send(p.node, &proto.ReplMessage{
 					Type: proto.ReplCommitPoint, Learner: p.learner, GPID: r.gpid, Ballot: r.config.Ballot, Committed: r.committed,
@@ -315,9 +315,9 @@ func (r *Replica) tickPrimary(out *Effects) {
 
 const maxRetry = 8
 
-// ping has p confirm this primary for the current lease term.
+// ping has p confirm this primary for the current lease term. Without a lease there is nothing to confirm.
 func (r *Replica) ping(p *peer, out *Effects) {
-	if p.learner && !p.asked {
+	if p.learner && !p.asked || !r.leases.Valid(p.node, r.now) {
 		return
 	}
 	term := r.leases.Term(p.node)
