@@ -1,6 +1,10 @@
 package consensus
 
-import "pegasus/netcore/proto"
+import (
+	"bytes"
+
+	"pegasus/netcore/proto"
+)
 
 // follower is what a secondary or learner keeps of its primary, all of it under config.Ballot.
 type follower struct {
@@ -102,8 +106,10 @@ func (r *Replica) onPrepare(m *proto.ReplMessage, out *Effects) {
 		}
 		r.nack(out)
 		return
-	case d <= r.prepared && (r.in(d).Ballot == m.Ballot || bug(KeepConflictTail)):
-		r.verified = d // logged before a restart
+	case d <= r.prepared && (r.in(d).repeats(m) || bug(KeepConflictTail)):
+		// Logged already, before a restart or under an older ballot. To log it again would drop what lies behind it, which may be
+		// committed and of which this may be the last copy when this primary dies before it has sent it.
+		r.verified = d
 	case !r.hasRoom(len(m.Batch)):
 		return // the primary sends again
 	default:
@@ -121,6 +127,11 @@ func (r *Replica) onPrepare(m *proto.ReplMessage, out *Effects) {
 	if r.logged >= d || bug(AckBeforeSync) {
 		r.acknowledge(out)
 	}
+}
+
+// repeats tells whether a prepare is of the same mutation: its ballot may have changed, its content never does.
+func (own *Mutation) repeats(m *proto.ReplMessage) bool {
+	return own.Ballot == m.Ballot || own.Timestamp == m.Timestamp && bytes.Equal(own.Batch, m.Batch)
 }
 
 // hasRoom bounds the window of a follower. The primary's limits keep it far below, so what does not fit was not sent in earnest.
