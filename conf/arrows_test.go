@@ -24,7 +24,7 @@ var arrows = map[string][]string{
 
 	"consensus":        {"netcore/proto", "netcore/invariant"},
 	"consensus/mutlog": {"netcore/proto", "netcore/invariant", "netcore/disk"},
-	"consensus/pacsim": {"consensus/...", "netcore/..."},
+	"consensus/pacsim": {"consensus/...", "netcore/...", "engine", "engine/mem", "metasvc/core"},
 
 	"engine": {"engine/...", "netcore/proto", "netcore/invariant"},
 

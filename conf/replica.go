@@ -12,6 +12,7 @@ type Replica struct {
 	Limits      Limits      `toml:"limits"`
 	Requests    Requests    `toml:"requests"`
 	MetaLink    MetaLink    `toml:"meta_link"`
+	Replication Replication `toml:"replication"`
 	Logging     Logging     `toml:"logging"`
 }
 
@@ -70,6 +71,15 @@ type MetaLink struct {
 	DialTimeout    Duration `toml:"dial_timeout" allow:"10ms..1m"`
 }
 
+// Replication is the traffic between replica servers.
+type Replication struct {
+	BeaconInterval Duration `toml:"beacon_interval" allow:"10ms..10s"`
+	Lease          Duration `toml:"lease" allow:"50ms..1m"`
+	Grace          Duration `toml:"grace" allow:"100ms..5m"`
+	TransferListen string   `toml:"transfer_listen" allow:"address?"`
+	TransferRate   Size     `toml:"transfer_rate" allow:"0B..1TiB"`
+}
+
 // DefaultReplica returns the configuration of an empty file.
 func DefaultReplica() *Replica {
 	return &Replica{
@@ -113,6 +123,12 @@ func DefaultReplica() *Replica {
 			BeaconInterval: Duration(time.Second),
 			AckTimeout:     Duration(3 * time.Second),
 			DialTimeout:    Duration(time.Second),
+		},
+		Replication: Replication{
+			BeaconInterval: Duration(300 * time.Millisecond),
+			Lease:          Duration(1500 * time.Millisecond),
+			Grace:          Duration(2500 * time.Millisecond),
+			TransferRate:   100 * MiB,
 		},
 		Logging: defaultLogging(),
 	}
@@ -159,6 +175,12 @@ func (c *Replica) relations(report func(key, format string, args ...any)) {
 	}
 	if c.Store.WriteBufferTotal < c.Store.WriteBuffer {
 		report("store.write_buffer_total", "%v: want at least store.write_buffer %v", c.Store.WriteBufferTotal, c.Store.WriteBuffer)
+	}
+	if c.Replication.Lease < 2*c.Replication.BeaconInterval {
+		report("replication.lease", "%v: want at least twice replication.beacon_interval %v, so that one lost question is harmless", c.Replication.Lease, c.Replication.BeaconInterval)
+	}
+	if c.Replication.Grace <= c.Replication.Lease {
+		report("replication.grace", "%v: want more than replication.lease %v: a primary must give up before others take over", c.Replication.Grace, c.Replication.Lease)
 	}
 	if c.MetaLink.AckTimeout < 2*c.MetaLink.BeaconInterval {
 		report("meta_link.ack_timeout", "%v: want at least twice meta_link.beacon_interval %v", c.MetaLink.AckTimeout, c.MetaLink.BeaconInterval)

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"pegasus/consensus"
 	"pegasus/engine"
 	"pegasus/netcore/proto"
 )
@@ -40,8 +41,9 @@ func parseSettings(envs map[string]string) tableSettings {
 // configureTable takes over a table's description. It is idempotent.
 func (p *partition) configureTable(app *proto.AppInfo) {
 	if p.app.Envs != nil && maps.Equal(p.app.Envs, app.Envs) && p.app.PartitionCount == app.PartitionCount &&
-		p.app.AtomicIdempotent == app.AtomicIdempotent {
+		p.app.AtomicIdempotent == app.AtomicIdempotent && p.app.MaxReplicaCount == app.MaxReplicaCount {
 		p.app = *app
+		p.setMembers()
 		return
 	}
 	p.app = *app
@@ -52,6 +54,16 @@ func (p *partition) configureTable(app *proto.AppInfo) {
 	if p.store != nil {
 		p.store.SetTableOptions(p.tableOptions())
 	}
+	p.setMembers()
+}
+
+// setMembers tells the replica how many members the table wants and how many a write needs.
+func (p *partition) setMembers() {
+	if p.replica == nil {
+		return
+	}
+	want := int(p.app.MaxReplicaCount)
+	p.replica.SetMembers(want, consensus.MinMembers(want, int(p.shard.tables[p.gpid.App].MinReplicas)))
 }
 
 func (p *partition) tableOptions() engine.TableOptions {
@@ -81,7 +93,7 @@ func (p *partition) admitRead(req *proto.Request) verdict {
 	if v := p.checkHash(req); v != proto.ErrOK {
 		return verdict{err: v}
 	}
-	if !p.serving() {
+	if !p.mayRead(req.Backup) {
 		return verdict{err: proto.ErrInvalidState}
 	}
 	return verdict{}
@@ -98,7 +110,7 @@ func (p *partition) admitWrite(req *proto.Request) verdict {
 	if v := p.checkHash(req); v != proto.ErrOK {
 		return verdict{err: v}
 	}
-	if !p.serving() {
+	if !p.mayWrite() {
 		return verdict{err: proto.ErrInvalidState}
 	}
 	return verdict{}

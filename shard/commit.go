@@ -21,6 +21,7 @@ import (
 func (p *partition) step(ev *consensus.Event) {
 	p.settle()
 	p.effects.Reset()
+	ev.Now = p.shard.node.leases.now()
 	p.replica.Step(ev, &p.effects)
 	for i := range p.effects.Append {
 		p.appendToLog(&p.effects.Append[i])
@@ -32,6 +33,7 @@ func (p *partition) step(ev *consensus.Event) {
 	for i := range p.effects.Rejects {
 		p.refuse(&p.effects.Rejects[i])
 	}
+	p.replicate(&p.effects)
 }
 
 func (p *partition) appendToLog(m *consensus.Mutation) {
@@ -67,6 +69,8 @@ func (p *partition) applyCommitted() {
 		m := &p.committed[i]
 		if len(m.Tokens) > 0 {
 			p.answer(m, err)
+		} else {
+			p.shard.batchMemory.put(m.Batch)
 		}
 	}
 	clear(p.committed)
@@ -132,6 +136,11 @@ func (p *partition) quarantine(reason string) {
 	p.state, p.failure = replicaFailed, reason
 	p.note(workCommit)
 	p.shard.node.reportChanged(p)
+	if p.replica != nil && p.replica.Role() == consensus.Primary {
+		p.shard.abdicate(&proto.PartitionConfig{
+			GPID: p.gpid, Ballot: p.wanted.Ballot, Primary: p.wanted.Primary, Secondaries: p.wanted.Secondaries,
+		})
+	}
 }
 
 // startLogWrite hands what has been appended to the log lane, unless a write is under way: what comes meanwhile goes with
@@ -143,6 +152,7 @@ func (sh *Shard) startLogWrite() {
 	}
 	job := &sh.logJob
 	job.write = w
+	job.after, sh.afterLogWrite = sh.afterLogWrite, job.after[:0]
 	if err := sh.logLane.Submit(job.submit); err != nil {
 		invariant.Assertf(false, "shard %d: log lane refused its only job: %v", sh.id, err)
 	}
@@ -152,7 +162,8 @@ func (sh *Shard) startLogWrite() {
 type logJob struct {
 	shard  *Shard
 	write  *mutlog.Write
-	submit func() // run, bound once
+	after  []func(error) // to be called when this write is over
+	submit func()        // run, bound once
 }
 
 func (j *logJob) run() {
@@ -170,7 +181,7 @@ func (j *logJob) deliver(sh *Shard) {
 		switch {
 		case p == nil || p.state != replicaOpen:
 		case err == nil:
-			p.step(&consensus.Event{Kind: consensus.EventLogSynced, Decree: d.Decree})
+			p.step(&consensus.Event{Kind: consensus.EventLogSynced, Ballot: d.Ballot, Decree: d.Decree})
 		default:
 			p.step(&consensus.Event{Kind: consensus.EventLogFailed})
 			p.quarantine("shard log: " + err.Error())
@@ -179,5 +190,10 @@ func (j *logJob) deliver(sh *Shard) {
 	if err != nil {
 		sh.logger.Error("shard log write failed", zap.Error(err))
 	}
+	for _, fn := range j.after {
+		fn(err)
+	}
+	clear(j.after)
+	j.after = j.after[:0]
 	sh.startChore()
 }

@@ -62,6 +62,8 @@ func baseOptions(dir string, shards, base int, metas ...string) Options {
 		Log:   mutlog.Options{Sync: mutlog.SyncOS, SegmentSize: 4 << 20, TotalSize: 64 << 20, MaxPending: 2 << 20, MaxRecord: 1 << 20, MaxPartitions: 256},
 		Store: rocks.Options{WriteBufferBytes: 4 << 20}, Shared: rocks.SharedOptions{BlockCacheBytes: 8 << 20, MemtableBytes: 32 << 20},
 		Window:         consensus.Limits{},
+		Timing:         consensus.DefaultTiming(),
+		TransferListen: "127.0.0.1:0",
 		BeaconInterval: 40 * time.Millisecond, AckTimeout: 400 * time.Millisecond, DialTimeout: time.Second,
 	}
 }
@@ -138,7 +140,7 @@ func (c *cluster) served(id, partitions int32) {
 	for i := range partitions {
 		g := proto.GPID{App: id, Part: i}
 		eventually(c.t, g.String()+" is served", func() bool {
-			return onPartition(c.node, g, func(p *partition) bool { return p != nil && p.serving() })
+			return onPartition(c.node, g, func(p *partition) bool { return p != nil && p.mayRead(false) })
 		})
 	}
 }

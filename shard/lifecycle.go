@@ -20,12 +20,26 @@ import (
 type assignment struct {
 	complete   bool
 	apps       []proto.AppInfo
+	settings   []proto.TableSettings
 	partitions []proto.PartitionConfig
+	nodes      []proto.PeerNode
 }
 
 func (a *assignment) deliver(sh *Shard) {
 	if sh.draining || sh.stopped {
 		return
+	}
+	if len(a.nodes) > 0 {
+		sh.peers.learnNodes(a.nodes)
+		if sh.id == 0 {
+			sh.node.leases.watch(sh.peers.known())
+		}
+	}
+	for i := range a.settings {
+		sh.tables[a.settings[i].AppID] = a.settings[i]
+	}
+	for i := range a.apps {
+		sh.apps[a.apps[i].AppID] = a.apps[i]
 	}
 	apps := make(map[int32]*proto.AppInfo, len(a.apps))
 	for i := range a.apps {
@@ -45,7 +59,8 @@ func (a *assignment) deliver(sh *Shard) {
 	for g, p := range sh.partitions {
 		_, ok := named[g]
 		app := apps[g.App]
-		if (a.complete && !ok) || (app != nil && app.Status != proto.AppAvailable) {
+		// A replica that learns is in no configuration; its primary decides about it.
+		if (a.complete && !ok && !p.learning()) || (app != nil && app.Status != proto.AppAvailable) {
 			p.close()
 		}
 	}
@@ -55,13 +70,15 @@ func (a *assignment) deliver(sh *Shard) {
 func (sh *Shard) configure(c *proto.PartitionConfig, app *proto.AppInfo) {
 	p := sh.partitions[c.GPID]
 	if p == nil {
-		if c.Primary != sh.node.id || c.Ballot <= 0 || (app != nil && app.Status != proto.AppAvailable) {
+		if !holds(c, sh.node.id) || c.Ballot <= 0 || (app != nil && app.Status != proto.AppAvailable) {
 			return
 		}
 		if p = sh.reopen(c.GPID); p == nil {
 			// Meta counts on data that is not here (a wiped disk, a wrong data directory). Serving an empty store in its place
-			// would lose it silently, so say so and let an operator decide.
+			// would lose it silently. A group has other members, which get to know by our answers and go on without us; a
+			// group of one waits for an operator.
 			sh.node.reportMissing(c)
+			sh.abdicate(c)
 			return
 		}
 		if app != nil {
@@ -75,7 +92,11 @@ func (sh *Shard) configure(c *proto.PartitionConfig, app *proto.AppInfo) {
 	if c.Ballot < max(p.ballot, p.wanted.Ballot) {
 		return
 	}
-	p.wanted = consensus.Config{Ballot: c.Ballot, Primary: c.Primary}
+	if !holds(c, sh.node.id) && p.replica != nil && p.replica.Role() == consensus.Inactive {
+		p.close()
+		return
+	}
+	p.wanted = configOf(c)
 	p.adoptConfig()
 }
 
@@ -93,7 +114,6 @@ func (p *partition) adoptConfig() {
 	want := p.wanted
 	if want.Ballot == p.ballot {
 		p.step(&consensus.Event{Kind: consensus.EventConfigure, Config: want})
-		p.shard.node.reportChanged(p)
 		return
 	}
 	p.persisting = true
@@ -130,12 +150,20 @@ func (m *proposal) deliver(sh *Shard) {
 	if sh.draining || sh.stopped {
 		return
 	}
-	if m.Type != proto.CTAssignPrimary || m.Node != sh.node.id {
-		sh.logger.Warn("proposal ignored", zap.Stringer("gpid", m.Config.GPID), zap.Stringer("type", m.Type))
-		return
-	}
+	sh.apps[m.App.AppID], sh.tables[m.App.AppID] = m.App, m.Settings
 	g := m.Config.GPID
 	p := sh.partitions[g]
+	if m.Type != proto.CTAssignPrimary {
+		if p != nil && p.state == replicaOpen {
+			p.configureTable(&m.App)
+			p.propound(m)
+		}
+		return
+	}
+	if m.Node != sh.node.id {
+		sh.logger.Warn("proposal for another node", zap.Stringer("gpid", g), zap.Stringer("node", m.Node))
+		return
+	}
 	if p == nil {
 		if m.Config.Ballot != 0 {
 			sh.node.reportMissing(&m.Config)
@@ -263,6 +291,8 @@ func (p *partition) open(store engine.Store, restored consensus.Restored) {
 	p.store.SetTableOptions(p.tableOptions())
 	p.env.DataVersion = store.DataVersion()
 	p.replica = consensus.NewReplica(p.gpid, p.shard.node.id, p.shard.opts.Window, restored)
+	p.replica.Attach(p.shard.node.leases, p.shard.opts.Timing)
+	p.setMembers()
 	p.lastTimestamp = restored.Timestamp
 	if p.state == replicaOpening {
 		p.state = replicaOpen
@@ -283,6 +313,8 @@ func (p *partition) close() {
 		return
 	}
 	p.state = replicaClosing
+	p.releaseLearners()
+	p.installing = nil
 	p.failQueue(proto.ErrObjectNotFound)
 	p.abandonWrites()
 	p.scanners.closeAll()
@@ -307,8 +339,9 @@ func (p *partition) abandonWrites() {
 	p.committed = p.committed[:0]
 }
 
-// closeIfIdle goes on with a close once nothing uses the store.
+// closeIfIdle goes on with a close, or with the installation of a checkpoint, once nothing uses the store.
 func (p *partition) closeIfIdle() {
+	p.installIfIdle()
 	if p.state != replicaClosing || p.refs > 0 {
 		return
 	}

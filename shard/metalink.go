@@ -135,7 +135,7 @@ func (g *gathered) deliver(sh *Shard) {
 	n := m.sh.node
 	m.send(proto.PeerHello, &proto.NodeHello{
 		Node: n.id, Address: n.advertised, IP: n.address, Shards: int32(len(n.shards)), ShardPort: int32(n.opts.ShardPort),
-		Incarnation: n.incarnation, Replicas: m.hello,
+		Incarnation: n.incarnation, Replicas: m.hello, Transfer: n.transferAddress,
 	})
 	m.hello = nil
 }
@@ -192,7 +192,7 @@ func (m *metaLink) take(f *proto.PeerFrame) error {
 			return err
 		}
 		m.revision = max(m.revision, a.Revision)
-		m.sh.node.assign(a.Apps, a.Partitions, false)
+		m.sh.node.assign(&a, false)
 	case proto.PeerProposal:
 		var p proposal
 		if err := proto.Unmarshal(f.Body, &p.Proposal); err != nil {
@@ -206,7 +206,9 @@ func (m *metaLink) take(f *proto.PeerFrame) error {
 		}
 		delete(m.asked, ack.Config.GPID)
 		if ack.Err == proto.ErrOK || ack.Err == proto.ErrInvalidVersion {
-			m.sh.node.assign(nil, []proto.PartitionConfig{ack.Config}, false)
+			m.sh.node.assign(&proto.Assignments{Partitions: []proto.PartitionConfig{ack.Config}}, false)
+		} else {
+			m.sh.node.owner(ack.Config.GPID).deliverLater(&askRefused{gpid: ack.Config.GPID})
 		}
 	default:
 		return fmt.Errorf("meta sent a frame of kind %d", f.Kind)
@@ -225,7 +227,9 @@ func (m *metaLink) welcomed(ack *proto.NodeHelloAck) error {
 	m.revision = ack.Revision
 	m.lastAck = m.sh.loop.Now()
 	m.logger.Info("connected to the meta leader", zap.Int("tables", len(ack.Apps)), zap.Int("partitions", len(ack.Partitions)))
-	m.sh.node.assign(ack.Apps, ack.Partitions, true)
+	m.sh.node.assign(&proto.Assignments{
+		Apps: ack.Apps, Partitions: ack.Partitions, Nodes: ack.Nodes, Settings: ack.Settings,
+	}, true)
 	for _, u := range m.asked {
 		m.send(proto.PeerUpdateConfig, &u)
 	}

@@ -22,7 +22,9 @@ import (
 	"pegasus/netcore/disk"
 	"pegasus/netcore/lane"
 	"pegasus/netcore/loop"
+	"pegasus/netcore/peer"
 	"pegasus/netcore/proto"
+	"pegasus/shard/transfer"
 )
 
 // Node is a replica server: its shards, what they share, and the link to the meta group.
@@ -42,9 +44,19 @@ type Node struct {
 	link       *metaLink
 	background *lane.Lane // open, close, flush; bounded by the number of partitions
 	dialer     *lane.Lane
-	foreign    []*mutlog.Foreign // logs of shards that a former run had
-	locks      []io.Closer       // of the data directories
-	complete   atomic.Bool       // all loops exist; until then sessions wait, as their requests may be for any shard
+	leases     *nodeLeases
+	peerDialer *peer.Dialer
+	learning   *lane.Lane // logs read, checkpoints made and fetched for learners
+	transfers  *transfer.Server
+	life       context.Context // ends when the node stops
+	endLife    context.CancelFunc
+
+	transferAddress proto.HostPort
+	transferBudget  *transfer.Budget // one for all copies in both directions
+
+	foreign  []*mutlog.Foreign // logs of shards that a former run had
+	locks    []io.Closer       // of the data directories
+	complete atomic.Bool       // all loops exist; until then sessions wait, as their requests may be for any shard
 }
 
 // Start opens what is on the data directories, replays the shard logs, and serves. It returns when the ports are open; the
@@ -78,6 +90,7 @@ func (n *Node) stopLoops() error {
 }
 
 func (n *Node) start() error {
+	n.life, n.endLife = context.WithCancel(context.Background())
 	if err := n.resolveAddress(); err != nil {
 		return err
 	}
@@ -103,7 +116,13 @@ func (n *Node) start() error {
 	if n.shared, err = rocks.NewShared(n.opts.Shared); err != nil {
 		return err
 	}
+	n.leases = newNodeLeases(n.id, n.incarnation, n.opts.Timing)
 	n.background = lane.New("background", backgroundWorkers, backgroundQueue)
+	n.learning = lane.New("learning", learningWorkers, backgroundQueue)
+	n.peerDialer = peer.NewDialer(peerDialers, peerDialQueue)
+	if err := n.listenTransfers(); err != nil {
+		return err
+	}
 	n.dialer = lane.New("dialer", 1, 1)
 	for i := range n.opts.Shards {
 		n.shards = append(n.shards, n.newShard(proto.ShardID(i)))
@@ -125,6 +144,11 @@ func (n *Node) start() error {
 }
 
 const (
+	// learningWorkers read logs, make checkpoints and fetch them; two, so that a large copy does not hold up log reads.
+	learningWorkers = 2
+	// peerDialers bound the attempts to reach other nodes that are under way at once.
+	peerDialers   = 4
+	peerDialQueue = 1 << 12
 	// backgroundWorkers flush, open and close stores; two, so that one slow disk does not hold up the other work.
 	backgroundWorkers = 2
 	// backgroundQueue exceeds the jobs that all partitions of a node can ask for at once: each has at most two.
@@ -166,11 +190,14 @@ func (n *Node) newShard(id proto.ShardID) *Shard {
 	sh := &Shard{
 		id: id, node: n, opts: &n.opts, logger: n.logger.Named("shard" + strconv.Itoa(int(id))),
 		partitions: map[proto.GPID]*partition{},
+		apps:       map[int32]proto.AppInfo{},
+		tables:     map[int32]proto.TableSettings{},
 		forwards:   make([]*forwardBatch, n.opts.Shards),
 		replies:    make([]*replyBatch, n.opts.Shards),
 		logLane:    lane.New("log"+strconv.Itoa(int(id)), 1, 1),
 		readLane:   lane.New("read"+strconv.Itoa(int(id)), limits.ReadWorkers, limits.ReadQueue),
 	}
+	sh.peers = newPeers(sh)
 	sh.drained = make(chan struct{})
 	sh.logJob.shard = sh
 	sh.logJob.submit = sh.logJob.run
@@ -220,6 +247,18 @@ func (*startShard) deliver(sh *Shard) {
 	}
 }
 
+// listenTransfers opens the port at which checkpoints are handed out.
+func (n *Node) listenTransfers() error {
+	ln, err := net.Listen("tcp", n.opts.TransferListen)
+	if err != nil {
+		return fmt.Errorf("transfer port: %w", err)
+	}
+	n.transferAddress = proto.NewHostPort(n.advertised.Host, uint16(ln.Addr().(*net.TCPAddr).Port))
+	n.transferBudget = transfer.NewBudget(n.opts.TransferRate, transfer.DefaultTransfers)
+	n.transfers = transfer.NewServer(ln, transfer.Options{Budget: n.transferBudget})
+	return nil
+}
+
 // dial connects to a meta off the loop and hands the connection to the link on shard 0.
 func (n *Node) dial(address string, link *metaLink) {
 	err := n.dialer.Submit(func() {
@@ -238,15 +277,16 @@ func (n *Node) dial(address string, link *metaLink) {
 
 func (n *Node) owner(g proto.GPID) *Shard { return n.shards[proto.Placement(g, len(n.shards))] }
 
-// assign hands tables and configurations to the shards that own them; with complete set every shard hears of it.
-func (n *Node) assign(apps []proto.AppInfo, partitions []proto.PartitionConfig, complete bool) {
+// assign hands what meta said to the shards: tables and nodes to all, configurations to the owner. With complete set the
+// configurations are all that the node serves.
+func (n *Node) assign(a *proto.Assignments, complete bool) {
 	parts := make([]assignment, len(n.shards))
-	for _, c := range partitions {
+	for _, c := range a.Partitions {
 		i := proto.Placement(c.GPID, len(n.shards))
 		parts[i].partitions = append(parts[i].partitions, c)
 	}
 	for i := range parts {
-		parts[i].apps, parts[i].complete = apps, complete
+		parts[i].apps, parts[i].settings, parts[i].nodes, parts[i].complete = a.Apps, a.Settings, a.Nodes, complete
 		n.shards[i].deliverLater(&parts[i])
 	}
 }

@@ -30,6 +30,10 @@ type Options struct {
 	Shared rocks.SharedOptions
 
 	Window consensus.Limits // of prepared, uncommitted mutations per partition
+	Timing consensus.Timing // of leases, repetitions and hand-overs
+
+	TransferListen string // host:port where checkpoints are handed out to learners; port 0 picks one
+	TransferRate   int64  // bytes per second that learning may read and write, 0 = no limit
 
 	BeaconInterval time.Duration // between beacons to meta
 	AckTimeout     time.Duration // a meta that answers no beacon for so long is left for the next

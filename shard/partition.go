@@ -46,6 +46,14 @@ type partition struct {
 	committed []consensus.Mutation // in order, to be applied at the end of this turn
 	effects   consensus.Effects
 
+	// As one of several members.
+	leading     bool         // this replica is primary, and was at the last change
+	found       proto.Decree // what it had prepared when it became primary
+	learners    map[proto.NodeID]*learnerAid
+	fetching    bool               // a checkpoint is being copied here
+	installing  *checkpointFetched // it is here and waits for the store to be idle
+	movingAside bool
+
 	scanners scanTable
 	pending  pendingWork
 }
@@ -54,10 +62,11 @@ type partition struct {
 type lifecycle uint8
 
 const (
-	replicaOpening lifecycle = iota // a lane creates or opens the store
-	replicaOpen                     // the store is open; consensus decides what is served
-	replicaClosing                  // waits for refs, then for the lane that closes the store
-	replicaFailed                   // cannot be opened or was quarantined; see failure
+	replicaOpening    lifecycle = iota // a lane creates or opens the store
+	replicaOpen                        // the store is open; consensus decides what is served
+	replicaClosing                     // waits for refs, then for the lane that closes the store
+	replicaFailed                      // cannot be opened or was quarantined; see failure
+	replicaInstalling                  // the store is being replaced by a checkpoint of another node
 )
 
 // pendingWork says which lists of the shard's turn the partition is on.
@@ -75,10 +84,35 @@ func newPartition(sh *Shard, g proto.GPID, dir replicaDir) *partition {
 	return p
 }
 
-// serving tells whether client requests may be answered here.
-func (p *partition) serving() bool {
-	return p.state == replicaOpen && !p.shard.draining && !p.shard.stopped && p.replica.Role() == consensus.Primary
+// available tells whether the replica takes part in anything.
+func (p *partition) available() bool {
+	return p.state == replicaOpen && !p.shard.draining && !p.shard.stopped
 }
+
+// mayWrite tells whether client writes are taken here.
+func (p *partition) mayWrite() bool { return p.available() && p.replica.Role() == consensus.Primary }
+
+// mayRead tells whether a client may be given an answer from this store now: it is asked when a read comes and again when it has
+// finished. The clock is read anew, because a lease may have ended since the turn began. A backup read, which the client
+// allowed to be old, is answered by a secondary too.
+func (p *partition) mayRead(backup bool) bool {
+	if !p.available() {
+		return false
+	}
+	if backup && (p.replica.Role() == consensus.Primary || p.replica.Role() == consensus.Secondary) {
+		return true
+	}
+	return p.replica.MayRead(p.shard.node.leases.now())
+}
+
+// permission is what mayRead says of both kinds of reads, asked once for all reads that finished together.
+type permission struct{ strict, backup bool }
+
+func (p *partition) mayAnswer() permission {
+	return permission{strict: p.mayRead(false), backup: p.mayRead(true)}
+}
+
+func (m permission) read(backup bool) bool { return m.strict || backup && m.backup }
 
 // freshEnv returns the partition's environment with the time of this turn.
 func (p *partition) freshEnv() *rrdb.Env {
@@ -106,5 +140,8 @@ func (p *partition) report() proto.ReplicaReport {
 		r.Prepared, r.Committed = p.replica.Prepared(), p.replica.Committed()
 	}
 	r.Durable = p.flushed
+	if p.replica != nil {
+		r.Learners = p.replica.State().Learners
+	}
 	return r
 }

@@ -19,6 +19,7 @@ var (
 type rangeJob struct {
 	partition *partition
 	call      call
+	backup    bool // the client takes an answer that may be old
 	read      rrdb.Read
 	started   time.Time
 	limit     time.Duration // of the whole read; 0 = none
@@ -85,7 +86,7 @@ func (p *partition) settle() {
 
 // run gives a read its first slice on the loop and sends it to the lane when that was not enough.
 func (p *partition) run(d dest, req *proto.Request, read rrdb.Read) {
-	job := rangeJob{partition: p, call: call{dest: d, to: req.ReplyTo()}, read: read, limit: p.env.Limits.IterationTime}
+	job := rangeJob{partition: p, call: call{dest: d, to: req.ReplyTo()}, backup: req.Backup, read: read, limit: p.env.Limits.IterationTime}
 	job.state, job.err = read.Run(engine.TierCache, loopBudget)
 	if job.state == rrdb.Done || job.state == rrdb.Failed {
 		job.finish(p.shard)
@@ -109,7 +110,7 @@ func (j *rangeJob) run() (finished bool) {
 // finish answers on the loop. The replica may have stopped serving while the lane read.
 func (j *rangeJob) finish(sh *Shard) {
 	p := j.partition
-	if !p.serving() {
+	if !p.mayRead(j.backup) {
 		j.read.Close()
 		sh.fail(&j.call, proto.ErrInvalidState)
 		return

@@ -11,8 +11,9 @@ import (
 
 // getCall is a get or ttl that waits for the store call of this turn. Its key is in partition.gets at the same index.
 type getCall struct {
-	call call
-	ttl  bool
+	call   call
+	ttl    bool
+	backup bool // the client takes an answer that may be old
 }
 
 // get takes a GET or TTL that was admitted. All of a turn's for one partition are looked up in one store call.
@@ -32,7 +33,7 @@ func (p *partition) get(d dest, req *proto.Request) {
 		p.runGets()
 	}
 	p.gets.Add(key)
-	p.getCalls = append(p.getCalls, getCall{call: call{dest: d, to: req.ReplyTo()}, ttl: req.Code == proto.CodeTTL})
+	p.getCalls = append(p.getCalls, getCall{call: call{dest: d, to: req.ReplyTo()}, ttl: req.Code == proto.CodeTTL, backup: req.Backup})
 	p.note(workRead)
 }
 
@@ -68,16 +69,17 @@ func (p *partition) runGets() {
 	if len(p.getCalls) == 0 {
 		return
 	}
-	serving := p.serving()
-	if serving {
+	if p.available() {
 		p.store.MultiGet(&p.gets, engine.TierCache)
 	}
+	// Asked when the store has been read: a lease that ended meanwhile makes the answers worthless.
+	may := p.mayAnswer()
 	env := p.freshEnv()
 	var cold *getJob
 	for i := range p.getCalls {
 		g := &p.getCalls[i]
 		switch {
-		case !serving:
+		case !may.read(g.backup):
 			p.shard.fail(&g.call, proto.ErrInvalidState)
 		case p.gets.Outcome(i) == engine.WouldBlock:
 			if cold == nil {
@@ -142,10 +144,10 @@ func (j *getJob) run() bool {
 // finish answers on the loop. The replica may have stopped serving while storage was read.
 func (j *getJob) finish(sh *Shard) {
 	p := j.partition
-	serving := p.serving()
+	may := p.mayAnswer()
 	env := p.freshEnv()
 	for i := range j.calls {
-		if !serving {
+		if !may.read(j.calls[i].backup) {
 			sh.fail(&j.calls[i].call, proto.ErrInvalidState)
 			continue
 		}

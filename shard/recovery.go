@@ -171,10 +171,10 @@ func (n *Node) foreignLogs(own []string) ([]string, error) {
 	return dirs, nil
 }
 
-// rehome ends what a replica has in other logs than that of its shard, after the number of shards has changed. Everything in
-// the log of a group of one is decided, so all of it goes into the store, which is flushed before any log forgets: a crash in
-// between finds the records where they were. (Appending the rest to the new log instead would need one log to forget before
-// the other one has it.)
+// rehome ends what a replica has in other logs than that of its shard, after the number of shards has changed. What is decided
+// is in the store already, which is flushed; what is not must stay in a log, so it is appended to the own log and durable there
+// before any other log forgets. When two logs hold the replica at once, which a crash in the middle of an earlier move leaves
+// behind, undecided mutations cannot be moved; the former number of shards can still open them.
 func (n *Node) rehome(g proto.GPID, r *recovering) error {
 	owner := n.owner(g)
 	elsewhere := slices.ContainsFunc(n.shards, func(sh *Shard) bool { return sh != owner && sh.log.Holds(g) }) ||
@@ -182,17 +182,30 @@ func (n *Node) rehome(g proto.GPID, r *recovering) error {
 	if !elsewhere || r.err != nil {
 		return nil
 	}
-	if len(r.tail) > 0 {
-		if r.err = r.apply(g, r.tail); r.err != nil {
-			return nil
-		}
-		r.tail = nil
-	}
 	if r.flushed, r.err = r.store.Flush(); r.err != nil {
 		return nil
 	}
+	if owner.log.Holds(g) {
+		if len(r.tail) > 0 {
+			r.err = fmt.Errorf("%d mutations that are not decided lie in the logs of two shards: start once with the former number of shards", len(r.tail))
+			return nil
+		}
+		owner.log.Forget(g)
+	}
+	for i := range r.tail {
+		m := &r.tail[i]
+		rec := mutlog.Record{GPID: g, Ballot: m.Ballot, Decree: m.Decree, Committed: m.Committed, Timestamp: m.Timestamp, Payload: m.Batch}
+		if err := owner.log.Append(&rec); err != nil {
+			return fmt.Errorf("moving %v to the log of shard %d: %w", g, owner.id, err)
+		}
+		if err := owner.log.Drain(nil); err != nil {
+			return fmt.Errorf("moving %v to the log of shard %d: %w", g, owner.id, err)
+		}
+	}
 	for _, sh := range n.shards {
-		sh.log.Forget(g)
+		if sh != owner {
+			sh.log.Forget(g)
+		}
 		if err := sh.log.Drain(nil); err != nil {
 			return err
 		}

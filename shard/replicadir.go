@@ -191,6 +191,15 @@ func (d *disks) find(g proto.GPID) (replicaDir, bool) {
 	return replicaDir{}, false
 }
 
+// forget tells that the files of a replica are no longer there.
+func (d *disks) forget(g proto.GPID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range d.roots {
+		delete(d.roots[i].replicas, g)
+	}
+}
+
 func (r *diskRoot) dir(g proto.GPID) replicaDir {
 	return replicaDir{path: filepath.Join(r.path, replicasDir, g.String()+replicaSuffix), tag: r.tag}
 }

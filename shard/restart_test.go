@@ -109,7 +109,7 @@ func TestDamagedReplicaFailsAlone(t *testing.T) {
 			cl := c.dial()
 			for _, part := range []int32{0, 2} {
 				eventually(t, "neighbours serve", func() bool {
-					return onPartition(c.node, proto.GPID{App: 1, Part: part}, func(p *partition) bool { return p.serving() })
+					return onPartition(c.node, proto.GPID{App: 1, Part: part}, func(p *partition) bool { return p.mayRead(false) })
 				})
 			}
 			failures := 0
@@ -172,7 +172,7 @@ func TestDamagedLogRecordFailsItsPartition(t *testing.T) {
 	for i := range int32(3) {
 		if g := (proto.GPID{App: 1, Part: i}); g != bad {
 			eventually(t, "neighbours serve", func() bool {
-				return onPartition(c.node, g, func(p *partition) bool { return p.serving() })
+				return onPartition(c.node, g, func(p *partition) bool { return p.mayRead(false) })
 			})
 		}
 	}

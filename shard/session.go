@@ -13,11 +13,11 @@ type sessionState struct {
 	dialect  proto.Dialect
 	inFlight int // requests whose reply has not been written yet
 	http     httpfront.Parser
+	peer     proto.NodeID // who is at the other end of a connection between replica servers
 }
 
 var (
 	errUnknownProtocol = errors.New("first bytes match no protocol of this port")
-	errPeerNotServed   = errors.New("peer frames are not served on this port")
 )
 
 // Opened makes the state of a new session.
@@ -39,14 +39,15 @@ func (sh *Shard) Data(s *loop.Session, in []byte) (consumed, need int, err error
 			return 0, len(in) + 1, nil
 		case proto.DialectUnknown:
 			return 0, 0, errUnknownProtocol
-		case proto.DialectPeer:
-			return 0, 0, errPeerNotServed
 		default:
 			st.dialect = d
 		}
 	}
-	if st.dialect == proto.DialectHTTP {
+	switch st.dialect {
+	case proto.DialectHTTP:
 		return sh.serveHTTP(s, st, in)
+	case proto.DialectPeer:
+		return sh.servePeer(st, in)
 	}
 	native := st.dialect == proto.DialectRDSN
 	var req proto.Request

@@ -22,12 +22,17 @@ type Shard struct {
 	loop   *loop.Loop[message]
 
 	partitions map[proto.GPID]*partition
+	apps       map[int32]proto.AppInfo       // tables that meta has described
+	tables     map[int32]proto.TableSettings // and what else it said of them
+	peers      *peers
 	touched    []*partition // that have work to do at the end of this turn
 
-	log      *mutlog.Log
-	logLane  *lane.Lane // one worker: the log has one write in flight
-	logJob   logJob
-	readLane *lane.Lane
+	log     *mutlog.Log
+	logLane *lane.Lane // one worker: the log has one write in flight
+	logJob  logJob
+	// afterLogWrite is called when the next write of the log, which holds everything appended so far, is over.
+	afterLogWrite []func(error)
+	readLane      *lane.Lane
 
 	forwards []*forwardBatch // of this turn, by owner
 	replies  []*replyBatch   // of this turn, by the shard that has the session
@@ -35,6 +40,7 @@ type Shard struct {
 
 	// Scratch and free lists, so that the steady state allocates nothing.
 	mutations    []*mutationOps
+	batchMemory  batchMemory
 	getJobs      []*getJob
 	atomicGets   engine.GetBatch
 	atomicIndex  []int
@@ -55,6 +61,7 @@ type Stats struct {
 	Mutations            uint64 // proposed
 	Forwarded            uint64 // frames that arrived on the wrong loop
 	ColdReads            uint64 // reads that had to touch storage
+	PeerDrops            uint64 // frames to other nodes that could not be sent
 }
 
 // Message delivers one message from the mailbox.
@@ -69,6 +76,7 @@ func (sh *Shard) Turn() {
 	clear(sh.touched)
 	sh.touched = sh.touched[:0]
 	sh.startLogWrite()
+	sh.peers.flush()
 	sh.sendBatches()
 	if sh.draining {
 		sh.checkDrained()

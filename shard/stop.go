@@ -60,6 +60,7 @@ func (sh *Shard) checkDrained() {
 			return
 		}
 	}
+	sh.peers.stop()
 	sh.draining, sh.stopped = false, true
 	close(sh.drained)
 }
@@ -70,6 +71,18 @@ func (n *Node) release() error {
 	for _, sh := range n.shards {
 		sh.readLane.Close()
 		sh.logLane.Close()
+	}
+	if n.endLife != nil {
+		n.endLife()
+	}
+	if n.transfers != nil {
+		n.transfers.Close()
+	}
+	if n.peerDialer != nil {
+		n.peerDialer.Close()
+	}
+	if n.learning != nil {
+		n.learning.Close()
 	}
 	if n.background != nil {
 		n.background.Close()

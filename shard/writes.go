@@ -120,9 +120,12 @@ func (p *partition) drainQueue() {
 	if p.reading || len(p.queue) == 0 {
 		return
 	}
-	if !p.serving() {
+	if !p.mayWrite() {
 		p.failQueue(proto.ErrInvalidState)
 		return
+	}
+	if !p.settled() {
+		return // what this primary found when it took over is not all applied yet; applyCommitted comes back here
 	}
 	p.activateOverlay()
 	gets := &p.shard.atomicGets

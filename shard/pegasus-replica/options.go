@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net"
 	"runtime"
 	"time"
 
@@ -23,6 +24,17 @@ func options(c *conf.Replica) (shard.Options, error) {
 		shards = runtime.NumCPU()
 	}
 	window := consensus.Limits{Mutations: c.Limits.PrepareWindowCount, Bytes: int(c.Limits.PrepareWindowBytes)}
+	timing := consensus.DefaultTiming()
+	timing.Beacon = time.Duration(c.Replication.BeaconInterval)
+	timing.Lease, timing.Grace = time.Duration(c.Replication.Lease), time.Duration(c.Replication.Grace)
+	transfers := c.Replication.TransferListen
+	if transfers == "" {
+		host, _, err := net.SplitHostPort(c.Node.Listen)
+		if err != nil {
+			return shard.Options{}, err
+		}
+		transfers = net.JoinHostPort(host, "0")
+	}
 	return shard.Options{
 		ClusterName: c.ClusterName,
 		Listen:      c.Node.Listen,
@@ -56,7 +68,11 @@ func options(c *conf.Replica) (shard.Options, error) {
 			MaxRecord:   min(window.Bytes, int(c.Log.MaxPending)/2),
 		},
 		Window: window,
-		Store:  rocks.Options{WriteBufferBytes: uint64(c.Store.WriteBuffer)},
+		Timing: timing,
+
+		TransferListen: transfers,
+		TransferRate:   int64(c.Replication.TransferRate),
+		Store:          rocks.Options{WriteBufferBytes: uint64(c.Store.WriteBuffer)},
 		Shared: rocks.SharedOptions{
 			BlockCacheBytes:  uint64(c.Store.BlockCache),
 			MemtableBytes:    uint64(c.Store.WriteBufferTotal),

@@ -18,8 +18,9 @@ const (
 // nothing else. The caller compares GPID and Decree with what it expects.
 //
 // dst belongs to Fetch, one at a time. After an error it stays as it is; another Fetch into it, of the same or of a newer
-// checkpoint, also by another process, copies only the blocks that are missing. A directory that no Fetch made is refused
-// with ErrStaging, unless it is empty.
+// checkpoint, also by another process, copies only the blocks that are missing. Once Fetch has returned nil dst is no staging
+// directory any more: it may be fetched again as it is, which verifies it, but another checkpoint is refused with ErrStaging,
+// as for any directory that is not empty and that Fetch did not make.
 //
 // Fetch connects again, up to Options.Attempts times in a row without a new block (then ErrUnreachable), when the connection
 // breaks, is damaged or falls silent. It gives up at once with ErrBusy, ErrUnknown, ErrVersion, ErrManifest, ErrSource,
@@ -104,10 +105,10 @@ func (f *fetch) attempt(ctx context.Context) error {
 	alive := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer func() {
-		cancel()
 		if stop() {
 			conn.Close()
 		}
+		cancel()
 		<-alive
 	}()
 	go func() {

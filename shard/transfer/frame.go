@@ -82,21 +82,14 @@ func (h *header) put(b []byte) {
 	binary.LittleEndian.PutUint32(b[44:], sumOf(b[:44]))
 }
 
-// parse reads a header from the first headerLen bytes of b. The version is looked at before the checksum, since another
-// version may have its checksum elsewhere; only magic and version are the same for ever.
+// parse reads a header from the first headerLen bytes of b. Magic, version, and length and checksum of a header are the same
+// in all versions, so that damage never looks like another version.
 func (h *header) parse(b []byte) error {
-	if string(b[:4]) != frameMagic {
-		return fmt.Errorf("%w: magic %x", errDamaged, b[:4])
+	if string(b[:4]) != frameMagic || sumOf(b[:44]) != binary.LittleEndian.Uint32(b[44:]) {
+		return fmt.Errorf("%w: header %x", errDamaged, b[:headerLen])
 	}
 	if b[4] != frameVersion {
-		// One flipped bit must not look like a newer release: the checksum tells which it is, as far as it can.
-		if saved := b[4]; sumWith(b, frameVersion) == binary.LittleEndian.Uint32(b[44:]) {
-			return fmt.Errorf("%w: version byte %d", errDamaged, saved)
-		}
 		return fmt.Errorf("%w: version %d", ErrVersion, b[4])
-	}
-	if sumOf(b[:44]) != binary.LittleEndian.Uint32(b[44:]) {
-		return fmt.Errorf("%w: header checksum", errDamaged)
 	}
 	*h = header{
 		kind:   kind(b[5]),
@@ -108,12 +101,4 @@ func (h *header) parse(b []byte) error {
 		offset: int64(binary.LittleEndian.Uint64(b[32:])),
 	}
 	return nil
-}
-
-// sumWith is the checksum that the header in b would have with another version byte.
-func sumWith(b []byte, version byte) uint32 {
-	var c [44]byte
-	copy(c[:], b)
-	c[4] = version
-	return sumOf(c[:])
 }

@@ -63,13 +63,23 @@ func (l *link) sendBlock(h header, buf []byte) error {
 	return l.write(buf)
 }
 
+// write gives each maxWrite bytes the whole timeout.
 func (l *link) write(b []byte) error {
-	if err := l.conn.SetWriteDeadline(time.Now().Add(l.timeout)); err != nil {
-		return err
+	for len(b) > 0 {
+		n := min(len(b), maxWrite)
+		if err := l.conn.SetWriteDeadline(time.Now().Add(l.timeout)); err != nil {
+			return err
+		}
+		if _, err := l.conn.Write(b[:n]); err != nil {
+			return err
+		}
+		b = b[n:]
 	}
-	_, err := l.conn.Write(b)
-	return err
+	return nil
 }
+
+// maxWrite is the largest write: a block and its header.
+const maxWrite = headerLen + BlockSize
 
 // next reads a header. Its body, if any, has to be read next.
 func (l *link) next(maxBody int) (h header, err error) {

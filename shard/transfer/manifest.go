@@ -3,6 +3,8 @@ package transfer
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
+	"strings"
 
 	"pegasus/netcore/proto"
 )
@@ -34,6 +36,15 @@ func (m *Manifest) Bytes() int64 {
 
 // blockLen is the length of block b in bytes.
 func (f *FileInfo) blockLen(b int) int { return int(min(BlockSize, f.Size-int64(b)*BlockSize)) }
+
+// find returns the file of the given name, or nil.
+func (m *Manifest) find(name string) *FileInfo {
+	i, ok := slices.BinarySearchFunc(m.Files, name, func(f FileInfo, name string) int { return strings.Compare(f.Name, name) })
+	if !ok {
+		return nil
+	}
+	return &m.Files[i]
+}
 
 func blocksIn(size int64) int64 { return (size + BlockSize - 1) / BlockSize }
 

@@ -41,7 +41,8 @@ var (
 	ErrManifest = errors.New("transfer: manifest refused")
 	// ErrVersion: the other end speaks a version that this one does not.
 	ErrVersion = errors.New("transfer: protocol version not supported")
-	// ErrStaging: the staging directory holds what no transfer put there. Nothing in it was touched.
+	// ErrStaging: the staging directory holds what no unfinished transfer put there. Nothing in it was touched; remove it or
+	// name another one.
 	ErrStaging = errors.New("transfer: not a staging directory")
 	// ErrDisk: the staging directory cannot be read or written.
 	ErrDisk = errors.New("transfer: staging disk error")
@@ -84,7 +85,7 @@ type Options struct {
 	// Attempts is how many connections of a Fetch may end in a row without a new block. Between them it waits 50 ms, doubling
 	// up to 2 s. Default 20, about half a minute.
 	Attempts int
-	// Progress is called by Fetch, on its goroutine, when it knows what is missing and after every block.
+	// Progress is called by Fetch, on its goroutine, when it knows what is missing and after every block. It must not block.
 	Progress func(Progress)
 	// Dial makes the connections of Fetch. Default: TCP.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)

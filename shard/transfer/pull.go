@@ -13,7 +13,7 @@ type wanted struct{ file, block int }
 type pull struct {
 	f       *fetch
 	l       *link
-	asked   []wanted // a ring: the oldest is at first, count of them
+	asked   []wanted // a ring of count questions, the oldest at first
 	first   int
 	count   int
 	bytes   int    // of what is asked
@@ -136,5 +136,6 @@ func (p *pull) damage(w wanted) error {
 		return fmt.Errorf("%w: %d blocks in a row", errDamaged, p.damaged)
 	}
 	p.again = append(p.again, w)
+	p.f.report()
 	return nil
 }

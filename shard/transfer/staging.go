@@ -96,12 +96,13 @@ func (s *staging) adopt(ctx context.Context, m *Manifest, encoded []byte, b *Bud
 	if !ours {
 		// A Fetch that ended well leaves just the files; the learner may have died before it knew.
 		for _, name := range names {
-			if _, known := m.find(name); !known && name != journalName+".tmp" {
+			if m.find(name) == nil && name != journalName+".tmp" {
 				return fmt.Errorf("%w: %s holds %s", ErrStaging, s.dir, name)
 			}
 		}
 	}
-	if err := s.removeStrangers(names, m); err != nil {
+	kept, err := s.removeStrangers(names, m)
+	if err != nil {
 		return diskError(err)
 	}
 	s.m, s.encoded, s.files, s.missing = m, encoded, make([]stagedFile, len(m.Files)), 0
@@ -111,13 +112,10 @@ func (s *staging) adopt(ctx context.Context, m *Manifest, encoded []byte, b *Bud
 		f := &s.files[i]
 		f.info = &m.Files[i]
 		f.have, f.missing = newBitset(f.blocks()), f.blocks()
-		if slices.Contains(names, f.info.Name) {
-			if err := s.inspect(ctx, f, hints, b, buf); err != nil {
-				return err
-			}
-		}
-		if f.missing == f.blocks() {
+		if _, here := slices.BinarySearch(kept, f.info.Name); !here {
 			room += f.info.Size
+		} else if err := s.inspect(ctx, f, hints, b, buf); err != nil {
+			return err
 		}
 	}
 	if sp, err := s.fs.Space(s.dir); err != nil {
@@ -131,41 +129,28 @@ func (s *staging) adopt(ctx context.Context, m *Manifest, encoded []byte, b *Bud
 	return s.settle()
 }
 
-// removeStrangers removes what is no part of m, or has another length.
-func (s *staging) removeStrangers(names []string, m *Manifest) error {
+// removeStrangers removes what is no part of m, or has another length, and returns the files that stay.
+func (s *staging) removeStrangers(names []string, m *Manifest) (kept []string, err error) {
 	for _, name := range names {
 		if name == journalName {
 			continue
 		}
 		st, err := s.fs.Stat(path.Join(s.dir, name))
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if info, known := m.find(name); known && !st.Dir && st.Size == info.Size {
-			continue
-		}
-		if err := s.fs.Remove(path.Join(s.dir, name)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (m *Manifest) find(name string) (*FileInfo, bool) {
-	for i := range m.Files {
-		if m.Files[i].Name == name {
-			return &m.Files[i], true
+		if info := m.find(name); info != nil && !st.Dir && st.Size == info.Size {
+			kept = append(kept, name)
+		} else if err := s.fs.Remove(path.Join(s.dir, name)); err != nil {
+			return nil, err
 		}
 	}
-	return nil, false
+	return kept, nil
 }
 
 // inspect reads the blocks of f that may be good. Without usable hints those are all.
 func (s *staging) inspect(ctx context.Context, f *stagedFile, hints map[string]bitset, b *Budget, buf []byte) (err error) {
 	file, err := s.fs.Open(path.Join(s.dir, f.info.Name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // it had another length
-	}
 	if err != nil {
 		return diskError(err)
 	}
@@ -216,7 +201,7 @@ func (s *staging) openFile(f *stagedFile) error {
 	name := path.Join(s.dir, f.info.Name)
 	file, err := s.fs.OpenRW(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		if file, err = s.fs.Create(name); err == nil {
+		if file, err = s.fs.Create(name); err == nil && f.info.Size > 0 {
 			// The whole length at once: a full disk shows now, and the file lies together.
 			if err = file.Preallocate(f.info.Size); err != nil {
 				err = errors.Join(err, file.Close())

@@ -1,0 +1,413 @@
+package shard
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc64"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"go.uber.org/zap"
+
+	"pegasus/consensus"
+	"pegasus/consensus/mutlog"
+	"pegasus/engine/rocks"
+	"pegasus/netcore/proto"
+	"pegasus/shard/transfer"
+)
+
+// Learning moves a replica to another node. Consensus decides what a learner gets: mutations from the window, a range of the
+// log, or a checkpoint. This file carries it out, off the loop: the log is read, checkpoints are made, files are copied and
+// stores are replaced in lanes; the outcome comes back as a message.
+
+const (
+	checkpointsDir = "checkpoints" // beside the store: what is offered to learners
+	stagingDir     = "learn"       // beside the store: what is being fetched
+	replacedDir    = "replaced"    // the store that an installed checkpoint replaced
+)
+
+// learnerAid is what a primary holds for one learner.
+type learnerAid struct {
+	pin   *mutlog.Pin
+	dir   string // of the checkpoint that is offered
+	offer uint64
+}
+
+// readLog reads a range of the log for a learner.
+func (p *partition) readLog(r *consensus.ReadLog) {
+	sh, learner, from, limit := p.shard, r.Learner, r.From, r.Bytes
+	reader, err := sh.log.Read(p.gpid, r.From, r.To)
+	if err != nil {
+		sh.deliverLater(&logRead{partition: p, replica: p.replica, learner: learner, err: err})
+		return
+	}
+	p.refs++
+	sh.learnLane(func() message {
+		done := &logRead{partition: p, replica: p.replica, learner: learner, reader: reader}
+		bytes := 0
+		for next := from; (bytes < limit || len(done.mutations) == 0) && reader.Next(); next++ {
+			rec := reader.Record()
+			if rec.Decree != next {
+				done.err = fmt.Errorf("log has decree %d where %d is wanted", rec.Decree, next)
+				break
+			}
+			done.mutations = append(done.mutations, consensus.Mutation{
+				Ballot: rec.Ballot, Decree: rec.Decree, Committed: rec.Committed, Timestamp: rec.Timestamp,
+				Batch: slices.Clone(rec.Payload),
+			})
+			bytes += len(rec.Payload)
+		}
+		done.err = errors.Join(done.err, reader.Err())
+		return done
+	})
+}
+
+type logRead struct {
+	partition *partition
+	replica   *consensus.Replica
+	learner   proto.NodeID
+	reader    *mutlog.Reader // nil when the log could not be read at all
+	mutations []consensus.Mutation
+	err       error
+}
+
+func (m *logRead) deliver(sh *Shard) {
+	p := m.partition
+	if m.reader != nil {
+		p.refs--
+		// The files were only read; failing to close one harms nobody.
+		_ = m.reader.Close()
+	}
+	if p.replica == m.replica && p.state == replicaOpen {
+		if m.err != nil {
+			sh.logger.Info("log range for a learner is not there", zap.Stringer("gpid", p.gpid), zap.Error(m.err))
+		}
+		p.step(&consensus.Event{
+			Kind: consensus.EventLogRead, Node: m.learner, Mutations: m.mutations, Failed: m.err != nil || len(m.mutations) == 0,
+		})
+	}
+	p.closeIfIdle()
+}
+
+// offerID names an offer to both sides: partition, decree and learner.
+func offerID(g proto.GPID, d proto.Decree, learner proto.NodeID) uint64 {
+	var b [24]byte
+	binary.BigEndian.PutUint64(b[:], uint64(g.Thrift()))
+	binary.BigEndian.PutUint64(b[8:], uint64(d))
+	h := crc64.Checksum(learner[:], crc64.MakeTable(crc64.ISO))
+	binary.BigEndian.PutUint64(b[16:], h)
+	return crc64.Checksum(b[:], crc64.MakeTable(crc64.ECMA))
+}
+
+// sendCheckpoint makes a checkpoint for a learner and offers its files. The log is pinned first, from the decree that the store
+// is sure to have, so that what follows the checkpoint is still there when the learner has it.
+func (p *partition) sendCheckpoint(learner proto.NodeID) {
+	sh := p.shard
+	p.releaseLearner(learner)
+	aid := &learnerAid{dir: filepath.Join(p.dir.path, checkpointsDir, learner.String()+"-"+strconv.FormatInt(time.Now().UnixNano(), 10))}
+	if pin, err := sh.log.Pin("learner "+learner.String(), p.gpid, p.replica.Committed()+1, sh.opts.Log.TotalSize/2); err == nil {
+		aid.pin = pin
+	}
+	if p.learners == nil {
+		p.learners = map[proto.NodeID]*learnerAid{}
+	}
+	p.learners[learner] = aid
+	p.refs++
+	store := p.store
+	sh.learnLane(func() message {
+		done := &checkpointMade{partition: p, replica: p.replica, learner: learner, aid: aid}
+		if done.err = os.MkdirAll(filepath.Dir(aid.dir), 0o755); done.err != nil {
+			return done
+		}
+		if done.decree, done.err = store.Checkpoint(aid.dir, true); done.err != nil {
+			return done
+		}
+		aid.offer = offerID(p.gpid, done.decree, learner)
+		done.err = sh.node.transfers.Offer(aid.offer, p.gpid, done.decree, aid.dir)
+		return done
+	})
+}
+
+type checkpointMade struct {
+	partition *partition
+	replica   *consensus.Replica
+	learner   proto.NodeID
+	aid       *learnerAid
+	decree    proto.Decree
+	err       error
+}
+
+func (m *checkpointMade) deliver(sh *Shard) {
+	p := m.partition
+	p.refs--
+	if m.err != nil {
+		sh.logger.Warn("no checkpoint for a learner", zap.Stringer("gpid", p.gpid), zap.Error(m.err))
+	}
+	if p.learners[m.learner] != m.aid {
+		p.drop(m.aid) // released while it was being made
+	} else if p.replica == m.replica && p.state == replicaOpen {
+		p.noteFlushed(m.decree)
+		p.step(&consensus.Event{Kind: consensus.EventCheckpointSent, Node: m.learner, Decree: m.decree, Failed: m.err != nil})
+	}
+	p.closeIfIdle()
+}
+
+// releaseLearner gives up what is held for a learner.
+func (p *partition) releaseLearner(learner proto.NodeID) {
+	if aid := p.learners[learner]; aid != nil {
+		delete(p.learners, learner)
+		p.drop(aid)
+	}
+}
+
+func (p *partition) releaseLearners() {
+	for learner := range p.learners {
+		p.releaseLearner(learner)
+	}
+}
+
+func (p *partition) drop(aid *learnerAid) {
+	if aid.pin != nil {
+		aid.pin.Release()
+	}
+	node, dir, offer := p.shard.node, aid.dir, aid.offer
+	p.shard.learnLane(func() message {
+		if offer != 0 {
+			node.transfers.Release(offer)
+		}
+		return &filesRemoved{err: os.RemoveAll(dir)}
+	})
+}
+
+type filesRemoved struct{ err error }
+
+func (m *filesRemoved) deliver(sh *Shard) {
+	if m.err != nil {
+		sh.logger.Warn("old files not removed", zap.Error(m.err))
+	}
+}
+
+// install replaces the store by a checkpoint of another node: fetch beside the store, let the log forget, close the store, swap
+// directories, open. Everything before the swap leaves a replica that is merely older; the log forgets durably before it, so
+// that records of the old store are never replayed onto the new one.
+func (p *partition) install(in consensus.Install) {
+	if p.fetching {
+		return
+	}
+	sh := p.shard
+	source, ok := sh.peers.nodes[in.From]
+	if !ok || !source.Transfer.IsValid() {
+		p.step(&consensus.Event{Kind: consensus.EventCheckpointInstalled, Decree: in.Decree, Failed: true})
+		return
+	}
+	p.fetching = true
+	p.refs++
+	id, address := offerID(p.gpid, in.Decree, sh.node.id), source.Transfer.String()
+	staging := filepath.Join(p.dir.path, stagingDir)
+	done := &checkpointFetched{partition: p, replica: p.replica, decree: in.Decree, staging: staging}
+	sh.learnLane(func() message {
+		_, done.err = transfer.Fetch(sh.node.life, address, id, staging, sh.node.fetchOptions())
+		return done
+	})
+}
+
+type checkpointFetched struct {
+	partition *partition
+	replica   *consensus.Replica
+	decree    proto.Decree
+	staging   string
+	err       error
+}
+
+func (m *checkpointFetched) deliver(sh *Shard) {
+	p := m.partition
+	p.refs--
+	p.fetching = false
+	switch {
+	case p.replica != m.replica || p.state != replicaOpen:
+	case m.err != nil:
+		sh.logger.Warn("checkpoint not fetched", zap.Stringer("gpid", p.gpid), zap.Error(m.err))
+		p.step(&consensus.Event{Kind: consensus.EventCheckpointInstalled, Decree: m.decree, Failed: true})
+	default:
+		p.installing = m
+		p.installIfIdle()
+	}
+	p.closeIfIdle()
+}
+
+// installIfIdle begins the swap once nobody uses the store. Until then reads that are under way end on the old one; a learner
+// serves no new ones.
+func (p *partition) installIfIdle() {
+	if p.installing == nil || p.refs > 0 || p.state != replicaOpen {
+		return
+	}
+	m, sh := p.installing, p.shard
+	p.installing = nil
+	p.settle()
+	p.scanners.closeAll()
+	p.state = replicaInstalling
+	p.refs++
+	sh.log.Forget(p.gpid)
+	sh.afterLogWrite = append(sh.afterLogWrite, func(err error) {
+		if err != nil {
+			(&checkpointInstalled{fetched: m, err: fmt.Errorf("shard log: %w", err)}).deliver(sh)
+			return
+		}
+		p.swap(m)
+	})
+	sh.startLogWrite()
+}
+
+// swap puts the fetched checkpoint in the place of the store, in the background.
+func (p *partition) swap(m *checkpointFetched) {
+	store, dir, options := p.store, p.dir, p.shard.node.storeOptions(p)
+	p.store = nil
+	options.MustExist = true
+	p.shard.background(func() message {
+		done := &checkpointInstalled{fetched: m}
+		if done.err = store.Close(); done.err == nil {
+			done.err = swapStore(dir, m.staging)
+		}
+		if done.err == nil {
+			done.store, done.err = rocks.Open(dir.store(), options)
+		}
+		return done
+	})
+}
+
+// swapStore puts the staged checkpoint in the place of the store.
+func swapStore(dir replicaDir, staging string) error {
+	old := filepath.Join(dir.path, replacedDir)
+	if err := os.RemoveAll(old); err != nil {
+		return err
+	}
+	if err := os.Rename(dir.store(), old); err != nil {
+		return err
+	}
+	if err := os.Rename(staging, dir.store()); err != nil {
+		return errors.Join(err, os.Rename(old, dir.store()))
+	}
+	if err := syncDir(dir.path); err != nil {
+		return err
+	}
+	return os.RemoveAll(old)
+}
+
+type checkpointInstalled struct {
+	fetched *checkpointFetched
+	store   *rocks.Store
+	err     error
+}
+
+func (m *checkpointInstalled) deliver(sh *Shard) {
+	p := m.fetched.partition
+	p.refs--
+	if m.err == nil && m.store.AppliedDecree() != m.fetched.decree {
+		m.err = fmt.Errorf("checkpoint is of decree %d, %d was announced", m.store.AppliedDecree(), m.fetched.decree)
+	}
+	if m.err != nil {
+		if m.store != nil {
+			p.store = m.store
+		}
+		if p.state == replicaInstalling {
+			p.state = replicaOpen // so that quarantine does its work
+		}
+		p.quarantine("installing a checkpoint: " + m.err.Error())
+		p.closeIfIdle()
+		return
+	}
+	p.store = m.store
+	p.store.SetTableOptions(p.tableOptions())
+	p.env.DataVersion = p.store.DataVersion()
+	p.flushed = m.fetched.decree
+	if p.state == replicaInstalling {
+		p.state = replicaOpen
+		p.step(&consensus.Event{Kind: consensus.EventCheckpointInstalled, Decree: m.fetched.decree})
+	}
+	p.closeIfIdle()
+}
+
+// makeRoomForLearner prepares an empty replica for an invitation, or opens one that is on disk and closed. A replica that failed
+// is moved aside first, with its reason, so that what is damaged can still be looked at. It returns nil while that goes on; the
+// inviter repeats itself.
+func (sh *Shard) makeRoomForLearner(g proto.GPID, failed *partition) *partition {
+	app, known := sh.apps[g.App]
+	if !known || app.Status != proto.AppAvailable {
+		return nil
+	}
+	if failed != nil {
+		failed.moveAside()
+		return nil
+	}
+	if p := sh.reopen(g); p != nil {
+		p.configureTable(&app)
+		return p
+	}
+	return sh.create(g, &app)
+}
+
+// moveAside closes a failed replica and renames its directory to <name>.<unix microseconds>.err with the reason inside.
+func (p *partition) moveAside() {
+	if p.refs > 0 || p.movingAside {
+		return
+	}
+	p.movingAside = true
+	p.refs++
+	sh, store, dir, reason := p.shard, p.store, p.dir, p.failure
+	p.store = nil
+	p.releaseLearners()
+	sh.background(func() message {
+		var err error
+		if store != nil {
+			err = store.Close()
+		}
+		aside := fmt.Sprintf("%s.%d.err", dir.path, time.Now().UnixMicro())
+		err = errors.Join(err, os.WriteFile(filepath.Join(dir.path, "reason.txt"), []byte(reason+"\n"), 0o644), os.Rename(dir.path, aside), syncDir(filepath.Dir(dir.path)))
+		return &movedAside{partition: p, err: err}
+	})
+}
+
+type movedAside struct {
+	partition *partition
+	err       error
+}
+
+func (m *movedAside) deliver(sh *Shard) {
+	p := m.partition
+	p.refs--
+	p.movingAside = false
+	if m.err != nil {
+		sh.logger.Error("failed replica not moved aside", zap.Stringer("gpid", p.gpid), zap.Error(m.err))
+		return
+	}
+	sh.node.disks.forget(p.gpid)
+	sh.log.Forget(p.gpid)
+	if sh.partitions[p.gpid] == p {
+		delete(sh.partitions, p.gpid)
+	}
+	sh.logger.Info("failed replica moved aside", zap.Stringer("gpid", p.gpid), zap.String("reason", p.failure))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// learnLane runs a job that moves much data; what it returns is delivered on this loop.
+func (sh *Shard) learnLane(job func() message) {
+	if err := sh.node.learning.Submit(func() { sh.deliverLater(job()) }); err != nil {
+		// The lane is longer than the partitions of a node can fill; it refuses only when the node stops.
+		sh.logger.Debug("learning lane refused a job", zap.Error(err))
+	}
+}
+
+func (n *Node) fetchOptions() transfer.Options {
+	return transfer.Options{Budget: n.transferBudget, Node: n.id}
+}
