@@ -31,9 +31,7 @@ func (c *Core) proposeBalancer(now Now, r *proto.BalancerRequest, out *Effects) 
 	switch {
 	case a == nil:
 		return fail(proto.ErrAppNotExist)
-	case !a.available():
-		return fail(proto.ErrAppDropped)
-	case c.st.Partition(r.GPID) == nil, len(r.ActionList) > maxPlanActions:
+	case !a.available(), c.st.Partition(r.GPID) == nil, len(r.ActionList) > maxPlanActions:
 		return fail(proto.ErrInvalidParameters)
 	case len(r.ActionList) == 0:
 		return fail(proto.ErrOK)
