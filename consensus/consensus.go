@@ -87,6 +87,8 @@ const (
 	// EventCheckpointInstalled answers Effects.Install: the store is the one of the checkpoint, durably at Decree, and the
 	// log has forgotten the partition, durably; or Failed and nothing changed.
 	EventCheckpointInstalled
+	// EventBallotDurable answers Effects.Persist.
+	EventBallotDurable
 	// EventAskRefused: meta answered an Ask with an error other than ERR_INVALID_VERSION. The Ask may still be accepted if it
 	// was sent more than once.
 	EventAskRefused
@@ -153,6 +155,10 @@ type Install struct {
 // and the driver may reuse the memory once it is committed, applied, and durable in the log. A batch that never comes back
 // (refused, a duplicate, replaced under a higher ballot) is to be left to the garbage collector.
 type Effects struct {
+	// Persist, if not 0, is a ballot to be made durable, like one of EventConfigure, and then reported with
+	// EventBallotDurable. Nothing is acknowledged under it before.
+	Persist proto.Ballot
+
 	Append  []Mutation
 	Commit  []Mutation
 	Rejects []Reject

@@ -101,9 +101,11 @@ func (r *Replica) onLearnRequest(p *peer, d proto.Decree, out *Effects) {
 		r.ship(p, out)
 		return
 	}
-	p.phase = streaming
+	p.phase, p.proved = streaming, false
 	r.rewind(p, d+1, out)
-	r.consider(p, out)
+	if p.next > r.prepared {
+		r.tellPoint(p, out) // there is nothing else that it could acknowledge
+	}
 }
 
 // fetch finds what p is to be sent next and what is not in memory.
@@ -173,7 +175,7 @@ func (r *Replica) tellCheckpoint(p *peer, out *Effects) {
 // is committed when meta is asked, and from then on nothing may commit without it. Under load commits would run away from it
 // for ever: when it is close they wait for it a little.
 func (r *Replica) consider(p *peer, out *Effects) {
-	if !p.learner || p.phase != streaming || p.asked || p.drop || r.committed < r.found {
+	if !p.learner || p.phase != streaming || p.asked || p.drop || !p.proved || r.committed < r.found {
 		return
 	}
 	if !p.required && p.acked+nearly >= r.committed && p.next > r.committed {
@@ -189,7 +191,7 @@ const nearly = 64
 
 // ready tells whether p is to be promoted now.
 func (r *Replica) ready(p *peer) bool {
-	return p.learner && !p.drop && p.phase == streaming && (p.required && p.acked >= r.committed || bug(PromoteBehind)) &&
+	return p.learner && !p.drop && p.proved && p.phase == streaming && (p.required && p.acked >= r.committed || bug(PromoteBehind)) &&
 		r.committed >= r.found
 }
 

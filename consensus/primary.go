@@ -28,6 +28,7 @@ type peer struct {
 	pingedAt  int64
 
 	phase      phase // of a learner
+	proved     bool  // a learner has acknowledged something since it asked; its question alone may be of what a restart forgets
 	requiredAt int64
 	delay      delay
 }
@@ -184,6 +185,7 @@ func (r *Replica) acknowledged(p *peer, m *proto.ReplMessage, out *Effects) {
 	}
 	r.pump(p, out)
 	if p.learner {
+		p.proved = true
 		r.consider(p, out)
 	}
 }
@@ -293,11 +295,7 @@ func (r *Replica) tickPrimary(out *Effects) {
 				r.rewind(p, p.acked+1, out)
 			}
 			if p.applied < r.committed && p.next == p.acked+1 && r.now-p.told >= int64(r.timing.Announce) {
-				p.told = r.now
-				r.send(p.node, &proto.ReplMessage{
-					Type: proto.ReplCommitPoint, Learner: p.learner, GPID: r.gpid, Ballot: r.config.Ballot, Committed: r.committed,
-					Term: r.leases.Term(p.node),
-				}, out)
+				r.tellPoint(p, out)
 			}
 		}
 		r.ping(p, out)
@@ -314,6 +312,15 @@ func (r *Replica) tickPrimary(out *Effects) {
 }
 
 const maxRetry = 8
+
+// tellPoint tells p the commit point, which it answers.
+func (r *Replica) tellPoint(p *peer, out *Effects) {
+	p.told = r.now
+	r.send(p.node, &proto.ReplMessage{
+		Type: proto.ReplCommitPoint, Learner: p.learner, GPID: r.gpid, Ballot: r.config.Ballot, Committed: r.committed,
+		Term: r.leases.Term(p.node),
+	}, out)
+}
 
 // ping has p confirm this primary for the current lease term. Without a lease there is nothing to confirm.
 func (r *Replica) ping(p *peer, out *Effects) {

@@ -33,6 +33,7 @@ type Replica struct {
 	config   Config       // newest known; Primary is zero until somebody confirmed one
 	known    bool         // config names the secondaries; a prepare alone tells only ballot and primary
 	restored proto.Ballot // config.Ballot at the start: what this replica did under it is forgotten
+	stable   proto.Ballot // the highest that a restart would not forget
 	failed   bool         // the log failed: Inactive for good, only a new Replica may serve again
 
 	// Invariant: durable <= committed <= logged <= prepared; committed <= verified <= prepared.
@@ -86,7 +87,7 @@ func NewReplica(gpid proto.GPID, self proto.NodeID, limits Limits, r Restored) *
 		rep.logged = m.Decree
 		rep.config.Ballot = max(rep.config.Ballot, m.Ballot)
 	}
-	rep.restored = rep.config.Ballot
+	rep.restored, rep.stable = rep.config.Ballot, rep.config.Ballot
 	rep.check()
 	return rep
 }
@@ -118,6 +119,7 @@ func (r *Replica) Step(ev *Event, out *Effects) {
 	case EventFlushed:
 		r.flushed(ev.Decree)
 	case EventConfigure:
+		r.stable = max(r.stable, ev.Config.Ballot)
 		r.configure(&ev.Config, out)
 	case EventLogFailed:
 		r.logFailed(out)
@@ -133,6 +135,8 @@ func (r *Replica) Step(ev *Event, out *Effects) {
 		r.checkpointSent(ev.Node, ev.Decree, ev.Failed, out)
 	case EventCheckpointInstalled:
 		r.checkpointInstalled(ev.Decree, ev.Failed, out)
+	case EventBallotDurable:
+		r.ballotDurable(ev.Ballot, out)
 	case EventAskRefused:
 		r.askRefused()
 	default:
@@ -214,6 +218,7 @@ func (r *Replica) logSynced(b proto.Ballot, d proto.Decree, out *Effects) {
 		return // replaced since; what replaced it was appended behind it and will be reported
 	}
 	r.logged = d
+	r.stable = max(r.stable, b)
 	switch r.role {
 	case Primary:
 		r.ownDelay.reached(d, r.now)

@@ -73,6 +73,7 @@ type member struct {
 	log     []Mutation // as on disk, in order of decree
 	pending []Mutation // appended, not synced
 	ballot  proto.Ballot
+	unsaved proto.Ballot // to be made durable by a sync
 	applied []string // by decree, from 1
 	flushed int
 	stamp   int64
@@ -132,7 +133,7 @@ func (n *member) start() {
 	for _, m := range w.nodes {
 		m.leases.Watch(all, w.now)
 	}
-	n.pending, n.reads, n.ships, n.installs = nil, nil, nil, nil
+	n.pending, n.reads, n.ships, n.installs, n.unsaved = nil, nil, nil, nil, 0
 	n.applied = n.applied[:n.flushed]
 	r := Restored{Ballot: n.ballot, Durable: proto.Decree(n.flushed), Committed: proto.Decree(n.flushed)}
 	point := r.Committed
@@ -167,6 +168,10 @@ func (n *member) step(ev *Event) {
 
 func (n *member) carryOut(e *Effects) {
 	w := n.w
+	if e.Persist > 0 {
+		w.printf("%s: persist ballot %d\n", n.name, e.Persist)
+		n.unsaved = e.Persist
+	}
 	for _, m := range e.Append {
 		w.printf("%s: append %d@%d %s\n", n.name, m.Decree, m.Ballot, m.Batch)
 		m.Batch, m.Tokens = slices.Clone(m.Batch), nil
@@ -271,6 +276,10 @@ func (w *world) beat(d int64) {
 
 // sync makes everything durable that n appended.
 func (n *member) sync() {
+	if b := n.unsaved; b > 0 {
+		n.unsaved, n.ballot = 0, max(n.ballot, b)
+		n.step(&Event{Kind: EventBallotDurable, Ballot: b})
+	}
 	if len(n.pending) == 0 {
 		return
 	}

@@ -39,6 +39,9 @@ func (r *Replica) follow(from proto.NodeID, m *proto.ReplMessage, out *Effects) 
 		}
 		return
 	case m.Ballot > r.config.Ballot || r.config.Primary.IsZero():
+		if m.Ballot > r.stable {
+			out.Persist = m.Ballot
+		}
 		r.adopt(&Config{Ballot: m.Ballot, Primary: from, Secondaries: m.Secondaries}, !m.Primary.IsZero(), r.roleFor(m), out)
 	case from != r.config.Primary:
 		return
@@ -181,7 +184,12 @@ func (r *Replica) acknowledge(out *Effects) {
 	r.acknowledgeUpTo(d, out)
 }
 
+// acknowledgeUpTo waits until the ballot would survive a restart. Otherwise a primary of an older one could replace afterwards
+// what is acknowledged here: not everything that is verified under a ballot is logged again under it.
 func (r *Replica) acknowledgeUpTo(d proto.Decree, out *Effects) {
+	if r.config.Ballot > r.stable && !bug(AckBeforeSync) {
+		return
+	}
 	typ := proto.ReplPrepareAck
 	if r.role == Learner {
 		typ = proto.ReplLearnAck
@@ -189,6 +197,16 @@ func (r *Replica) acknowledgeUpTo(d proto.Decree, out *Effects) {
 	r.send(r.config.Primary, &proto.ReplMessage{
 		Type: typ, GPID: r.gpid, Ballot: r.config.Ballot, Decree: d, Committed: r.committed, Term: r.confirm(),
 	}, out)
+}
+
+func (r *Replica) ballotDurable(b proto.Ballot, out *Effects) {
+	if b <= r.stable {
+		return
+	}
+	r.stable = b
+	if r.config.Ballot <= b && !r.follower.installing && (r.role == Secondary || r.role == Learner) {
+		r.acknowledge(out)
+	}
 }
 
 // nack asks for what is missing, once per hole and a while: everything behind a lost prepare arrives with the same hole.
