@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -297,12 +298,12 @@ func TestMembers(t *testing.T) {
 		return true
 	})
 	p := g.members("t", 3)[0]
-	host, _ := proto.ParseHostPort(p[1])
+	to := proto.NewRPCAddress(netip.MustParseAddrPort(p[1]))
 	move := proto.BalanceMovePrimary
 	var r proto.BalancerResponse
 	err := ask(t, g.peers[0].Address, proto.CodeCMProposeBalancer, &proto.BalancerRequest{
 		GPID: proto.GPID{App: 1}, BalanceType: &move,
-		ActionList: []proto.ProposalAction{{Type: proto.CTUpgradeToPrimary, HPNode: host}},
+		ActionList: []proto.ProposalAction{{Type: proto.CTUpgradeToPrimary, Node: to, Target: to}},
 	}, &r)
 	if err != proto.ErrOK || r.Err != proto.ErrOK {
 		t.Fatal(err, r.Err)

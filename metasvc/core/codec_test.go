@@ -104,6 +104,9 @@ func TestFormats(t *testing.T) {
 
 	snap := s.AppendSnapshot(nil)
 	checkGolden(t, "snapshot_v1.txt", []string{"snapshot", "groups"}, append(snaps, snap))
+	if _, err := ReadSnapshot(snaps[0]); err != nil {
+		t.Errorf("snapshot of before groups: %v", err)
+	}
 	back, err := ReadSnapshot(snap)
 	if err != nil {
 		t.Fatal(err)
