@@ -218,8 +218,10 @@ func (r *Replica) wanted() (Ask, bool) {
 		return Ask{}, false
 	case r.failed:
 		return r.giveUp()
+	case r.role != Primary && !r.ask.bump:
+		return Ask{}, false
 	case r.role != Primary:
-		return r.renew(), r.ask.bump
+		return r.renew(), true
 	}
 	for _, p := range r.peers {
 		if !p.learner && (p.drop || r.leases.Lost(p.node, r.now)) {
@@ -242,7 +244,10 @@ func (r *Replica) wanted() (Ask, bool) {
 			return Ask{Type: proto.CTUpgradeToSecondary, Node: p.node, Config: r.next(r.self, proto.NodeID{}, p.node)}, true
 		}
 	}
-	return r.renew(), r.ask.asked
+	if r.ask.asked {
+		return r.renew(), true // what was asked is not wanted any more, but may still be accepted
+	}
+	return Ask{}, false
 }
 
 // next is the configuration after this one, without one node and with another as secondary; either may be zero.
