@@ -13,8 +13,8 @@ const (
 	lastPause  = 2 * time.Second
 )
 
-// Fetch copies what the server at addr offers under id into the directory dst, which is made if it does not exist, and
-// returns the manifest when every byte and name is verified and durable. dst then holds the files of the manifest and
+// Fetch copies what the server at addr offers under id into the directory dst, which is made if it does not exist (the one
+// above it must), and returns the manifest when every byte and name is verified and durable. dst then holds the files of the manifest and
 // nothing else. The caller compares GPID and Decree with what it expects.
 //
 // dst belongs to Fetch, one at a time. After an error it stays as it is; another Fetch into it, of the same or of a newer

@@ -21,7 +21,7 @@ func TestFetch(t *testing.T) {
 			ended <- err
 		}
 	}})
-	dst := path.Join(t.TempDir(), "new/learn")
+	dst := path.Join(t.TempDir(), "learn")
 	var last Progress
 	m, err := Fetch(within(t), addr, testID, dst, Options{Progress: func(p Progress) { last = p }})
 	must(t, err)

@@ -28,7 +28,6 @@ const (
 type staging struct {
 	fs      disk.FS
 	dir     string
-	parent  bool // the directory is new: its name has to be made durable too
 	m       *Manifest
 	encoded []byte
 	files   []stagedFile
@@ -61,12 +60,11 @@ type openFile struct {
 
 func openStaging(fsys disk.FS, dir string) (*staging, error) {
 	s := &staging{fs: fsys, dir: path.Clean(dir)}
-	if _, err := fsys.Stat(s.dir); errors.Is(err, fs.ErrNotExist) {
-		if err := fsys.MkdirAll(s.dir); err != nil {
-			return nil, diskError(err)
-		}
-		s.parent = true
-	} else if err != nil {
+	// The directory above is not made: nobody could tell later whether its own name was ever made durable.
+	if _, err := fsys.Stat(path.Dir(s.dir)); err != nil {
+		return nil, diskError(err)
+	}
+	if err := fsys.MkdirAll(s.dir); err != nil {
 		return nil, diskError(err)
 	}
 	s.lane = lane.New("transfer-sync", syncWorkers, syncQueue)
@@ -310,10 +308,7 @@ func (s *staging) finish() error {
 	if err := s.fs.SyncDir(s.dir); err != nil {
 		return diskError(err)
 	}
-	if s.parent {
-		return diskError(s.fs.SyncDir(path.Dir(s.dir)))
-	}
-	return nil
+	return diskError(s.fs.SyncDir(path.Dir(s.dir)))
 }
 
 // abandon closes what is open, which a later adopt takes up again. Blocks written so far may or may not be durable.
