@@ -208,11 +208,6 @@ func (n *node) endTurn() {
 		if w := n.log.NextWrite(); w != nil {
 			n.writing = w
 			n.writes++
-			for _, r := range n.parts {
-				if r != nil {
-					r.inWrite = r.appended
-				}
-			}
 			n.after(n.diskTime(), func() { n.complete(w) })
 		}
 	}
@@ -257,7 +252,7 @@ func (n *node) complete(w *mutlog.Write) {
 		if err != nil {
 			r.logFailed()
 		} else {
-			r.synced(d.Decree)
+			r.synced(mark{d.Ballot, d.Decree})
 		}
 		if !n.up {
 			return
@@ -300,13 +295,11 @@ func (n *node) crash(power bool) {
 
 // tear does what a dying machine may have done of a write: nothing, a part, or all of it, synced or not.
 func (n *node) tear(w *mutlog.Write) {
-	switch n.s.rng.IntN(4) {
+	switch n.s.rng.IntN(3) {
 	case 0:
 		return
 	case 1:
 		n.disk.Inject(disk.Fault{Op: disk.OpWrite, Keep: n.s.rng.IntN(2000)})
-	case 2:
-		n.disk.Inject(disk.Fault{Op: disk.OpSync})
 	}
 	// Nobody is left to hear of an error.
 	_ = w.Do()

@@ -22,7 +22,7 @@ type replica struct {
 	// prints identifies what is prepared and not committed, for the checkers.
 	prints map[proto.Decree]uint64
 
-	appended, inWrite mark // last record appended, and last one of the write under way
+	appended mark // last record
 
 	wanted     consensus.Config // newest configuration seen, adopted once its ballot is durable
 	persisting bool
@@ -168,6 +168,9 @@ func (r *replica) step(ev *consensus.Event) {
 	r.effects.Reset()
 	r.machine.Step(ev, &r.effects)
 	e := &r.effects
+	if e.Persist > 0 {
+		r.persist(e.Persist)
+	}
 	for i := range e.Append {
 		if n.boundary() {
 			return
@@ -331,13 +334,23 @@ func (r *replica) adopt() {
 	r.step(&consensus.Event{Kind: consensus.EventConfigure, Config: r.wanted})
 }
 
-// synced is told that the log is durable up to decree; what the write under way ended with says under which ballot.
-func (r *replica) synced(d proto.Decree) {
-	if r.failed || r.inWrite.decree != d {
+// persist makes a ballot durable that a message brought.
+func (r *replica) persist(b proto.Ballot) {
+	r.n.after(r.n.diskTime(), func() {
+		if r.alive() {
+			r.media.ballot = max(r.media.ballot, b)
+			r.step(&consensus.Event{Kind: consensus.EventBallotDurable, Ballot: b})
+		}
+	})
+}
+
+// synced is told that the log is durable up to a record.
+func (r *replica) synced(to mark) {
+	if r.failed {
 		return
 	}
-	r.n.s.notePart(r.part, r.n, "has decree %d of ballot %d on disk", int64(d), int64(r.inWrite.ballot))
-	r.step(&consensus.Event{Kind: consensus.EventLogSynced, Decree: d, Ballot: r.inWrite.ballot})
+	r.n.s.notePart(r.part, r.n, "has decree %d of ballot %d on disk", int64(to.decree), int64(to.ballot))
+	r.step(&consensus.Event{Kind: consensus.EventLogSynced, Decree: to.decree, Ballot: to.ballot})
 }
 
 // logFailed quarantines the replica: it says so to the machine, which resigns, and is replaced once nobody counts on it.
@@ -365,6 +378,10 @@ func (r *replica) tick() {
 		return
 	}
 	r.answerChecks()
+	if n.log.Check(gpid(r.part), 0) != nil {
+		// The log is full: a flush lets old segments go.
+		r.nextFlush = s.q.now
+	}
 	if s.q.now < r.nextFlush || r.flushing || r.installing() {
 		return
 	}
