@@ -96,7 +96,7 @@ func (sh *Shard) configure(c *proto.PartitionConfig, app *proto.AppInfo) {
 		p.close()
 		return
 	}
-	p.wanted = configOf(c)
+	p.wanted, p.wants = configOf(c), true
 	p.adoptConfig()
 }
 
@@ -106,22 +106,36 @@ type reassignment struct {
 	app    *proto.AppInfo // nil when meta did not describe the table
 }
 
-// adoptConfig persists the ballot of the wanted configuration and then acts on it. Until it is on disk the old one stands.
+// adoptConfig acts on the wanted configuration, and lets consensus acknowledge under the ballot that it asked to persist, once
+// the ballot in question is on disk. Until then the old configuration stands. Whatever comes while a ballot is being written
+// waits for the next writing.
 func (p *partition) adoptConfig() {
-	if p.state != replicaOpen || p.persisting || p.wanted.Ballot == 0 {
+	if p.state != replicaOpen || p.persisting {
 		return
 	}
-	want := p.wanted
-	if want.Ballot == p.ballot {
-		p.step(&consensus.Event{Kind: consensus.EventConfigure, Config: want})
+	if target := max(p.wanted.Ballot, p.promised); target > p.ballot {
+		p.persisting = true
+		p.refs++
+		dir, record := p.dir, p.record(target)
+		p.shard.background(func() message {
+			return &ballotPersisted{partition: p, ballot: target, err: writeRecord(dir, record)}
+		})
 		return
 	}
-	p.persisting = true
-	p.refs++
-	dir, record := p.dir, p.record(want.Ballot)
-	p.shard.background(func() message {
-		return &ballotPersisted{partition: p, ballot: want.Ballot, err: writeRecord(dir, record)}
-	})
+	if b := p.promised; b != 0 {
+		p.promised = 0
+		p.step(&consensus.Event{Kind: consensus.EventBallotDurable, Ballot: b})
+	}
+	if p.wants && p.state == replicaOpen {
+		p.wants = false
+		p.step(&consensus.Event{Kind: consensus.EventConfigure, Config: p.wanted})
+	}
+}
+
+// persist makes a ballot durable that consensus learned from a peer.
+func (p *partition) persist(b proto.Ballot) {
+	p.promised = max(p.promised, b)
+	p.note(workPersist)
 }
 
 type ballotPersisted struct {
@@ -137,7 +151,7 @@ func (m *ballotPersisted) deliver(sh *Shard) {
 	if m.err != nil {
 		p.quarantine("cannot write " + replicaFile + ": " + m.err.Error())
 	} else {
-		p.ballot = m.ballot
+		p.ballot = max(p.ballot, m.ballot)
 		p.adoptConfig()
 	}
 	p.closeIfIdle()

@@ -241,8 +241,10 @@ type startShard struct{}
 
 func (*startShard) deliver(sh *Shard) {
 	sh.tick()
+	sh.tickReplicas()
 	sh.loop.EachSession((*loop.Session).Release)
 	if sh.id == 0 {
+		sh.node.leases.beat(sh)
 		sh.node.link.connect()
 	}
 }

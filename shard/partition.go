@@ -23,6 +23,8 @@ type partition struct {
 	ballot   proto.Ballot // of the newest configuration that is on disk; older ones are never acted on again
 
 	wanted     consensus.Config      // newest from meta; acted on once its ballot is on disk
+	wants      bool                  // consensus has not been told of wanted yet
+	promised   proto.Ballot          // consensus waits for this ballot to be on disk; 0 = for none
 	flushed    proto.Decree          // the store survives without the log up to here
 	persisting bool                  // a ballot is being written
 	asking     proto.PartitionConfig // what a proposal of meta was based on, until the store is open and meta was asked
@@ -76,6 +78,7 @@ const (
 	workCommit pendingWork = 1 << iota
 	workWrite
 	workRead
+	workPersist
 )
 
 func newPartition(sh *Shard, g proto.GPID, dir replicaDir) *partition {

@@ -3,6 +3,8 @@ package shard
 import (
 	"slices"
 
+	"go.uber.org/zap"
+
 	"pegasus/consensus"
 	"pegasus/netcore/proto"
 )
@@ -79,6 +81,9 @@ func (p *partition) replicate(e *consensus.Effects) {
 	for _, learner := range e.Release {
 		p.releaseLearner(learner)
 	}
+	if e.Persist != 0 {
+		p.persist(e.Persist)
+	}
 	if e.StateChanged {
 		p.roleChanged()
 	}
@@ -131,6 +136,8 @@ func (a *askRefused) deliver(sh *Shard) {
 
 // propound carries out a proposal of meta for a replica that is there: members act, meta only proposes.
 func (p *partition) propound(m *proposal) {
+	p.shard.logger.Debug("proposal", zap.Stringer("gpid", p.gpid), zap.Stringer("type", m.Type), zap.Stringer("node", m.Node),
+		zap.Int64("ballot", int64(m.Config.Ballot)))
 	if m.Config.Ballot < p.replica.Ballot() {
 		return // based on what is no more
 	}

@@ -88,6 +88,9 @@ func (p *partition) turn() {
 	p.drainQueue()
 	p.propose()
 	p.runGets()
+	if p.pending&workPersist != 0 {
+		p.adoptConfig()
+	}
 	if p.state == replicaFailed {
 		p.endService() // it may have failed in one of the steps above
 	}

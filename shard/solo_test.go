@@ -127,7 +127,7 @@ func (s *solo) open(g proto.GPID, store engine.Store) *partition {
 		s.sh.partitions[g] = p
 		p.open(store, consensus.Restored{Ballot: 1, Durable: store.AppliedDecree(), Committed: store.AppliedDecree()})
 		p.ballot = 1
-		p.wanted = consensus.Config{Ballot: 1, Primary: s.node.id}
+		p.wanted, p.wants = consensus.Config{Ballot: 1, Primary: s.node.id}, true
 		p.adoptConfig()
 	})
 	return p
