@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"math"
 	"testing"
 
 	"pegasus/engine"
@@ -129,7 +130,12 @@ func TestServingAllocatesNothing(t *testing.T) {
 				for range 200 {
 					round()
 				}
-				allocs = testing.AllocsPerRun(500, round)
+				// Goroutines that earlier tests leave to end on their own are counted, too: what the path itself allocates it
+				// allocates every time.
+				allocs = math.MaxInt
+				for range 5 {
+					allocs = min(allocs, testing.AllocsPerRun(200, round))
+				}
 			})
 			if allocs != 0 {
 				t.Errorf("%s, %d per turn: %v allocations per turn", tc.name, perTurn, allocs)
