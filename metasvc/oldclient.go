@@ -12,17 +12,15 @@ func predatesHostPort(req *proto.Request) bool {
 	return req.Framing == proto.FramingTHFT0 && req.TimeoutMS == 0
 }
 
-// withoutHostPorts removes the host_port fields from the answers that old clients know.
+// withoutHostPorts removes the host_port fields from the one answer with such fields that old clients ask for. (Recordings
+// have LIST_NODES under a client_timeout of 0, with the fields.)
 func withoutHostPorts(body any) {
-	switch r := body.(type) {
-	case *proto.QueryCfgResponse:
-		for i := range r.Partitions {
-			p := &r.Partitions[i]
-			p.HPPrimary, p.HPSecondaries, p.HPLastDrops = proto.HostPort{}, nil, nil
-		}
-	case *proto.ListNodesResponse:
-		for i := range r.Infos {
-			r.Infos[i].HPNode = proto.HostPort{}
-		}
+	r, ok := body.(*proto.QueryCfgResponse)
+	if !ok {
+		return
+	}
+	for i := range r.Partitions {
+		p := &r.Partitions[i]
+		p.HPPrimary, p.HPSecondaries, p.HPLastDrops = proto.HostPort{}, nil, nil
 	}
 }

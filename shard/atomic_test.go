@@ -356,19 +356,17 @@ func TestFailureWithinATurnAnswersEverybody(t *testing.T) {
 			g := proto.GPID{App: 1}
 			store := &failingStore{coldStore: newColdStore(nil, false)}
 			p := s.open(g, store)
-			s.turn(func() {
-				for i := range 3 {
-					s.request(proto.CodePut, g, putArgs("h", seqName(i), "v"))
-				}
-			})
-			s.turn(func() { s.request(proto.CodePut, g, putArgs("h", "later", "v")) })
+			put := func(k string) { s.request(proto.CodePut, g, putArgs("h", k, "v")) }
+			s.turn(func() { put("a") })
+			s.sync()
+			s.turn(func() { put("b") }) // its log write is under way
+			s.turn(func() { put("c") }) // waits for the next one
 			store.fail = tc.fail
-			s.sync() // commits the first mutation; the apply fails or
-			s.turn(func() {
-				s.request(proto.CodeIncr, g, incrArgs("h", "n", 1))
-				s.request(proto.CodeGet, g, keyArgs("h", "1")) // the get does
-				s.request(proto.CodePut, g, putArgs("h", "x", "v"))
-			})
+			if tc.fail == "apply" {
+				s.sync()
+			} else {
+				s.turn(func() { put("d"); s.request(proto.CodeGet, g, keyArgs("h", "a")) })
+			}
 			s.finish()
 			s.do(func() {
 				if p.state != replicaFailed || p.failure == "" {

@@ -54,6 +54,7 @@ func (c *testClient) add(code proto.Code, g proto.GPID, hash uint64, args func([
 
 func (c *testClient) flush() {
 	c.t.Helper()
+	c.conn.SetDeadline(time.Now().Add(patience))
 	if _, err := c.conn.Write(c.out); err != nil {
 		c.t.Fatal(err)
 	}
@@ -81,6 +82,7 @@ func (c *testClient) read() (proto.Reply, error) {
 
 func (c *testClient) recv() proto.Reply {
 	c.t.Helper()
+	c.conn.SetDeadline(time.Now().Add(patience))
 	r, err := c.read()
 	if err != nil {
 		c.t.Fatal(err)

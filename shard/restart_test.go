@@ -301,3 +301,55 @@ func TestStartRefuses(t *testing.T) {
 		}
 	}
 }
+
+// Clients that are there before all loops are: their requests wait until every shard can take its part.
+func TestStartUnderConnections(t *testing.T) {
+	c := newCluster(t, 3)
+	c.table(1, 6, nil)
+	fill(c.dial(), 1, 6, 20, "v")
+	for range 4 {
+		c.stop()
+		stop := make(chan struct{})
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					cl, err := tryDial(c.opts.Listen)
+					if err != nil {
+						continue
+					}
+					for i := range 12 {
+						key := fmt.Sprint("k", i)
+						g, h := partOf(1, 6, key)
+						cl.add(proto.CodeGet, g, h, keyArgs(key, "s"))
+					}
+					cl.conn.Write(cl.out)
+					cl.read()
+					cl.conn.Close()
+				}
+			})
+		}
+		// A client may hold the port for a moment, as its own end of a connection to nobody.
+		var err error
+		eventually(t, "the node starts", func() bool {
+			c.node, err = Start(c.opts)
+			return err == nil
+		})
+		n := c.node
+		t.Cleanup(func() {
+			if c.node == n {
+				c.stop()
+			}
+		})
+		c.served(1, 6)
+		close(stop)
+		wg.Wait()
+		checkFill(c.dial(), 1, 6, 20, "v")
+	}
+	c.quiet()
+}
