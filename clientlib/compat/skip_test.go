@@ -53,8 +53,6 @@ type adjustment struct {
 
 // skips is the only place that says what is not replayed faithfully. The first rule that matches a step decides.
 var skips = []skip{
-	{selector{target: golden.TargetSecondary}, true, "groups have one member: there is no secondary to ask"},
-
 	{selector{rpc: "RPC_CM_RECALL_APP"}, false, "recall of dropped tables is not served"},
 	{selector{name: "recall", rpc: queryCfg, from: 13, to: 14}, false, "the table was recalled"},
 	{selector{name: "recall", rpc: "RPC_CM_LIST_APPS", from: 16}, false, "the table was recalled"},
@@ -70,8 +68,6 @@ var skips = []skip{
 	{selector{name: "atomic_idempotent", rpc: "RPC_CM_LIST_APPS"}, false, "the switch was set"},
 
 	{selector{name: "control_meta"}, true, "meta function levels are not served; a level would stop other cases"},
-	{selector{name: "max_replica_count"}, true, "replica counts cannot be changed; the case waits for secondaries"},
-	{selector{name: "balancer"}, true, "balancer proposals are not served"},
 	{selector{name: "backup"}, false, "backup and restore are not served"},
 	{selector{name: "split_invalid"}, false, "partition split is not served"},
 	{selector{name: "bulk_load_invalid"}, false, "bulk load is not served"},
@@ -101,17 +97,8 @@ const (
 	onlyVersion = "of HTTP only /version is served"
 )
 
-// onePrimary is what a partition of a one-member group can reach.
-var onePrimary = &golden.RetryUntil{Path: "body.partitions.0.primary", Value: "$replica", MaxMS: 30000}
-
 // adjustments are applied to steps that are compared.
 var adjustments = []adjustment{
-	{
-		selector: selector{rpc: queryCfg},
-		volatile: []string{"body.partitions.*.secondaries", "body.partitions.*.hp_secondaries"},
-		settle:   onePrimary,
-		why:      "groups have one member: the primary alone is compared, and waited for",
-	},
 	{
 		selector: selector{name: "common_meta", http: "/version/"},
 		volatile: []string{"text"},

@@ -34,7 +34,7 @@ func makeTables(t *testing.T, w *world) {
 		w.created(tb.Name, id)
 	}
 	for _, tb := range tables {
-		if err := w.client.WaitHealthy(ctx, tb.Name, 1); err != nil {
+		if err := w.client.WaitHealthy(ctx, tb.Name, int(tb.ReplicaCount)); err != nil {
 			t.Fatal(err)
 		}
 		if len(tb.Envs) == 0 {

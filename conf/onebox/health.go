@@ -81,7 +81,7 @@ func (c *Cluster) makeTable(ctx context.Context, t Table) error {
 	if _, err := client.CreateTable(ctx, spec); err != nil {
 		return fmt.Errorf("onebox: create table %s with %d partitions: %w", t.Name, t.Partitions, err)
 	}
-	return c.waitTable(ctx, client, t.Name)
+	return c.waitTable(ctx, client, t.Name, t.Replicas)
 }
 
 // waitTables waits for all tables of a cluster whose nodes all run. The meta leader goes on to count a node as alive for
@@ -102,19 +102,26 @@ func (c *Cluster) waitTables(ctx context.Context) error {
 		return fmt.Errorf("onebox: list tables: %w", err)
 	}
 	for i := range tables {
-		if err := c.waitTable(ctx, client, tables[i].AppName); err != nil {
+		if err := c.waitTable(ctx, client, tables[i].AppName, int(tables[i].MaxReplicaCount)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *Cluster) waitTable(ctx context.Context, client *clientlib.Client, name string) error {
+// waitTable waits until every partition of a table has its members, or as many as there are replica servers.
+func (c *Cluster) waitTable(ctx context.Context, client *clientlib.Client, name string, members int) error {
+	servers := 0
+	for _, n := range c.Nodes {
+		if n.Kind == Replica {
+			servers++
+		}
+	}
 	return c.waitFor(ctx, c.Nodes, "table "+name, func(ctx context.Context) error {
 		// A short look each time, so that a daemon that died is noticed.
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
-		return client.WaitHealthy(ctx, name, 1)
+		return client.WaitHealthy(ctx, name, min(members, servers))
 	})
 }
 
