@@ -13,7 +13,9 @@
 // committed, and at most some mutations more, which it prepares again under its own ballot.
 //
 // A member never acts under a lower ballot than it knows; the configuration of a higher one it takes over from whoever is the
-// primary in it. What it had prepared under lower ballots and not committed it keeps, until the primary replaces it.
+// primary in it. What it had prepared under lower ballots and not committed it keeps: a prepare of the same mutation confirms it,
+// a prepare of another one under the same decree replaces it and everything behind it. To drop more would be wrong, because it
+// may be committed and the copy may be the last one by tomorrow.
 //
 // Reads are answered by the primary alone, from committed state. It has to know that nobody took its place: it needs a lease
 // from the node of every secondary (see Leases), each secondary's confirmation in the present term of that lease, and all that
@@ -30,7 +32,8 @@
 //  1. Create a Replica when the store is open and the log is replayed: the store has applied the log up to the highest commit
 //     point found there; the rest is Restored.Log. Restored.Ballot is the highest ballot made durable. Then Attach it to the
 //     leases of its loop and say SetMembers.
-//  2. Give every Event the time, and a tick every 50 to 100 ms. Before EventConfigure with a new ballot, make the ballot durable.
+//  2. Give every Event the time, and a tick every 50 to 100 ms. Before EventConfigure with a new ballot, make the ballot durable;
+//     make one of Effects.Persist durable and report it.
 //  3. Append: write the mutation to the shard log, at once and in order. A mutation whose decree was appended before replaces it
 //     and everything behind it, and has a higher ballot. Report EventLogSynced, with the ballot of the last record, when it is
 //     durable; EventLogFailed when it may never be.
