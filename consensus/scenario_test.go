@@ -74,7 +74,7 @@ type member struct {
 	pending []Mutation // appended, not synced
 	ballot  proto.Ballot
 	unsaved proto.Ballot // to be made durable by a sync
-	applied []string // by decree, from 1
+	applied []string     // by decree, from 1
 	flushed int
 	stamp   int64
 
