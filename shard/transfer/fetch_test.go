@@ -47,16 +47,16 @@ func TestFetchOfNothing(t *testing.T) {
 }
 
 func TestManySmallFiles(t *testing.T) {
-	fsys := disk.NewMem(1)
+	from, to := disk.NewMem(1), disk.NewMem(2)
 	sizes := make([]int, 10_000)
 	for i := range sizes {
 		sizes[i] = i % 300
 	}
 	tr := randomTree(2, sizes...)
-	_, addr := offered(t, tr, Options{FS: fsys})
-	_, err := Fetch(within(t), addr, testID, "/dst", Options{FS: fsys})
+	_, addr := offered(t, tr, Options{FS: from})
+	_, err := Fetch(within(t), addr, testID, "/dst", Options{FS: to})
 	must(t, err)
-	tr.check(t, fsys, "/dst")
+	tr.check(t, to, "/dst")
 }
 
 func TestBigFile(t *testing.T) {

@@ -199,7 +199,7 @@ func (s *staging) openFile(f *stagedFile) error {
 	name := path.Join(s.dir, f.info.Name)
 	file, err := s.fs.OpenRW(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		if file, err = s.fs.Create(name); err == nil && f.info.Size > 0 {
+		if file, err = s.fs.Create(name); err == nil && f.blocks() > 1 {
 			// The whole length at once: a full disk shows now, and the file lies together.
 			if err = file.Preallocate(f.info.Size); err != nil {
 				err = errors.Join(err, file.Close())
