@@ -24,10 +24,11 @@ build: deps ## build the programs into bin/
 	@mkdir -p bin
 	go build -o bin/ $(MAINS)
 
-release: deps ## build the programs into bin/release/ with an optimised RocksDB linked in (the first time takes long)
+release: ## build the programs into bin/release/ with an optimised RocksDB linked in (the first time takes long)
+	@sh .ci/deps release
 	@mkdir -p bin/release
-	@flags=$$(sh engine/rocks/build-release.sh .cache/rocksdb-release) && set -x && \
-		env $$flags go build -tags release,grocksdb_clean_link -trimpath -o bin/release/ $(MAINS)
+	@flags=$$(sh engine/rocks/build-release.sh .cache/rocksdb-release) && eval "$$flags" && set -x && \
+		go build -tags release,grocksdb_clean_link -trimpath -o bin/release/ $(MAINS)
 
 test: deps ## vet, then all tests: packages, real clusters, foreign clients
 	go vet ./...
