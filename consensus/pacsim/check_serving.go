@@ -17,8 +17,9 @@ type registers struct {
 }
 
 type register struct {
-	now  consensus.Config
-	past map[proto.Ballot]consensus.Config
+	now   consensus.Config
+	since int64 // true time of the last change
+	past  map[proto.Ballot]consensus.Config
 }
 
 func newRegisters(s *Sim, partitions int) *registers {
@@ -46,7 +47,7 @@ func (g *registers) change(part int, p *core.Partition) {
 	r := &g.parts[part]
 	old := r.now
 	r.now = consensus.Config{Ballot: p.Ballot, Primary: p.Primary, Secondaries: slices.Clone(p.Secondaries)}
-	r.past[p.Ballot] = r.now
+	r.past[p.Ballot], r.since = r.now, g.s.q.now
 	g.s.notePart(part, nil, "REGISTER: ballot %d, primary %d, secondaries %d %d %d",
 		int64(p.Ballot), int64(g.s.slot(p.Primary)), g.s.slotAt(p.Secondaries, 0), g.s.slotAt(p.Secondaries, 1), g.s.slotAt(p.Secondaries, 2))
 	if old.Ballot > 0 && p.Ballot != old.Ballot+1 {

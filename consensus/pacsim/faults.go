@@ -2,6 +2,7 @@ package pacsim
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"pegasus/metasvc/core"
@@ -193,22 +194,18 @@ func (s *Sim) fillDisk() {
 	})
 }
 
-// expendable tells whether a machine may lose its media: everything that it is a member of has another member that is whole.
+// settled is how long a register must have stood before media may go: whatever was asked for before has arrived by then. An ask
+// under way could make a member of a node that has just lost everything, or remove the last one that has not.
+const settled = 12 * second
+
+// expendable tells whether a machine may lose its media: everything that it is a member of is at rest with another member.
 func (s *Sim) expendable(n *node) bool {
 	for part := range s.o.Partitions {
-		c := s.registers.parts[part].now
-		others, is := 0, false
-		for _, m := range members(c) {
-			switch {
-			case m == n.name:
-				is = true
-			case s.nodes[s.slot(m)].name != m || s.prefix.lost[part][m]:
-				return false
-			default:
-				others++
-			}
+		c := s.registers.parts[part]
+		if s.q.now-c.since < settled {
+			return false
 		}
-		if is && others == 0 {
+		if m := members(c.now); slices.Contains(m, n.name) && (len(m) < 2 || s.unhealthy(part) != "" || len(s.prefix.lost[part]) > 0) {
 			return false
 		}
 	}

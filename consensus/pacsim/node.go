@@ -122,7 +122,7 @@ func (n *node) pause(d int64) {
 
 func logOptions(o Options) mutlog.Options {
 	return mutlog.Options{
-		SegmentSize: o.SegmentSize, TotalSize: 8 * o.SegmentSize, MaxRecord: 4 << 10, MaxPending: 64 << 10, MaxPartitions: 16,
+		SegmentSize: o.SegmentSize, TotalSize: 48 * o.SegmentSize, MaxRecord: 4 << 10, MaxPending: 64 << 10, MaxPartitions: 16,
 		IndexStride: 4 << 10, Recycle: 2,
 	}
 }

@@ -79,7 +79,7 @@ func Draw(seed uint64) Options {
 		Seed: seed, Nodes: 3 + r.IntN(3), Metas: 1 + 2*r.IntN(2), Partitions: 1 + r.IntN(3), Clients: 2 + r.IntN(4),
 		Think: pick(5, 20, 60) * millisecond, Storm: pick(20, 30, 45) * second, Gap: pick(300, 1000, 3000) * millisecond,
 		Loss: int(pick(1, 10, 50)), Duplicate: int(pick(5, 30)), Reorder: int(pick(5, 50)),
-		FlushEvery: pick(500, 3000, 15000) * millisecond, SegmentSize: pick(96, 128, 256) << 10, Window: int(pick(8, 64, 1024)),
+		FlushEvery: pick(500, 3000, 15000) * millisecond, SegmentSize: pick(72, 96, 128) << 10, Window: int(pick(8, 64, 1024)),
 	}
 	o.Replicas = min(o.Nodes, int(pick(2, 3, 3, 3, 4)))
 	if r.IntN(4) == 0 {

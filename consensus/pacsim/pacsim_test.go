@@ -36,7 +36,7 @@ func report(t *testing.T, r Result) {
 			r.Options.Seed, r.Events, float64(r.Virtual)/float64(second), r.Answered, r.Unanswered, r.Refused, r.Mutations, r.Ballots, r.Undecided)
 		return
 	}
-	t.Errorf("%v\n%v\n\n%sreplay: go test ./consensus/pacsim -run TestSeed -seed=%d -v", r.Options, r.Failure, r.Failure.Trace, r.Options.Seed)
+	t.Errorf("%v\n%v\n\n%s\n%s\nreplay: go test ./consensus/pacsim -run TestSeed -seed=%d -v", r.Options, r.Failure, r.Failure.State, r.Failure.Trace, r.Options.Seed)
 }
 
 // seconds is the wall time for fresh seeds: PACSIM_SECONDS, or def.

@@ -159,7 +159,7 @@ func (r *replica) alive() bool { return r.n.up && r.n.parts != nil && r.n.parts[
 
 // step drives the machine by one event and carries out the effects. The process may die between any two of them.
 func (r *replica) step(ev *consensus.Event) {
-	if !r.alive() || r.failed && ev.Kind != consensus.EventLogFailed {
+	if !r.alive() {
 		return
 	}
 	n, s := r.n, r.n.s
@@ -288,9 +288,12 @@ func (n *node) receive(from proto.NodeID, bytes []byte) {
 		}
 		return
 	}
-	if len(m.Batch) > 0 && n.log.Check(m.GPID, len(m.Batch)) != nil {
-		// As if it had been lost: a decree that cannot be appended must not be accepted.
-		return
+	if len(m.Batch) > 0 {
+		if err := n.log.Check(m.GPID, len(m.Batch)); err != nil {
+			// As if it had been lost: a decree that cannot be appended must not be accepted.
+			n.s.notePart(part, n, "has no room in its log: "+err.Error())
+			return
+		}
 	}
 	r.step(&consensus.Event{Kind: consensus.EventMessage, Node: from, Message: &m})
 }

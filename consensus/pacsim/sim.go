@@ -53,6 +53,7 @@ type Failure struct {
 	At    int64  // true time
 	What  string
 	Trace string // the latest events in words
+	State string // of registers and replicas, in words
 }
 
 // Error tells the failure in one line.
@@ -110,7 +111,7 @@ func (s *Sim) guarded(do func()) {
 // fail records the first violation and ends the run.
 func (s *Sim) fail(kind string, part int, format string, args ...any) {
 	if s.failure == nil {
-		s.failure = &Failure{Kind: kind, Part: part, At: s.q.now, What: fmt.Sprintf(format, args...), Trace: s.trace.words(part, traceWords)}
+		s.failure = &Failure{Kind: kind, Part: part, At: s.q.now, What: fmt.Sprintf(format, args...), Trace: s.trace.words(part, traceWords), State: s.describe()}
 	}
 }
 
@@ -135,11 +136,16 @@ func (s *Sim) live(res *Result) {
 		s.fail("live", s.sick, "not at rest 120 s after all faults ended: %s", why)
 		return
 	}
-	s.runFor(2 * second)
-	for part, at := range s.lastSuccess {
-		if s.failure == nil && s.q.now-at > 2*second {
-			s.fail("live", part, "no operation succeeds although the partition is healthy")
+	healed := s.q.now
+	for range 100 {
+		if s.sick = slices.IndexFunc(s.lastSuccess, func(at int64) bool { return at < healed }); s.sick < 0 || s.failure != nil {
+			break
 		}
+		s.runFor(200 * millisecond)
+	}
+	if s.sick >= 0 {
+		s.fail("live", s.sick, "no operation succeeds within 20 s although the partition was healthy")
+		return
 	}
 	s.quiet = true
 	s.runFor(2 * clientTimeout)
@@ -213,6 +219,29 @@ func (s *Sim) equalAtRest() {
 			}
 		}
 	}
+}
+
+// describe tells what the registers and the replicas are.
+func (s *Sim) describe() string {
+	var b strings.Builder
+	for part := range s.o.Partitions {
+		c := s.registers.parts[part].now
+		fmt.Fprintf(&b, "partition %d: ballot %d, primary %d, secondaries", part, c.Ballot, s.slot(c.Primary))
+		for _, m := range c.Secondaries {
+			fmt.Fprintf(&b, " %d", s.slot(m))
+		}
+		fmt.Fprintf(&b, ", %d decrees committed\n", len(s.history.parts[part].prints))
+		for _, n := range s.nodes {
+			if !n.up || n.parts == nil || n.parts[part] == nil {
+				continue
+			}
+			r := n.parts[part]
+			st := r.machine.State()
+			fmt.Fprintf(&b, "  node %d: %v of ballot %d (primary %d), durable %d, committed %d, logged %d, prepared %d, failed %v, installing %v\n",
+				n.id, st.Role, st.Config.Ballot, s.slot(st.Config.Primary), st.Durable, st.Committed, st.Logged, st.Prepared, r.failed, r.installing())
+		}
+	}
+	return b.String()
 }
 
 // toNode sends a message from one node to another, by name: a name that its machine no longer has reaches nobody.
