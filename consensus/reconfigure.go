@@ -285,7 +285,8 @@ func (r *Replica) takeOver() (Ask, bool) {
 	return Ask{Type: proto.CTUpgradeToPrimary, Node: r.self, Config: r.next(r.self, proto.NodeID{}, proto.NodeID{})}, true
 }
 
-// giveUp asks that the secondary with the most follow this primary, whose log failed. Any is safe.
+// giveUp asks that the secondary with the most follow this primary, whose log failed. Any is safe. One that has found its log
+// damaged when it started has never led and knows its secondaries by name only.
 func (r *Replica) giveUp() (Ask, bool) {
 	var best *peer
 	for _, p := range r.peers {
@@ -293,10 +294,18 @@ func (r *Replica) giveUp() (Ask, bool) {
 			best = p
 		}
 	}
-	if best == nil {
-		return Ask{}, false
+	var to proto.NodeID
+	switch {
+	case best != nil:
+		to = best.node
+	case len(r.peers) == 0:
+		for _, n := range r.config.Secondaries {
+			if to.IsZero() && !r.leases.Lost(n, r.now) {
+				to = n
+			}
+		}
 	}
-	return Ask{Type: proto.CTUpgradeToPrimary, Node: best.node, Config: r.next(best.node, best.node, proto.NodeID{})}, true
+	return Ask{Type: proto.CTUpgradeToPrimary, Node: to, Config: r.next(to, to, proto.NodeID{})}, !to.IsZero()
 }
 
 // startHandOver is meta's proposal that another member become primary.
