@@ -15,18 +15,19 @@ import (
 
 // Kill ends nodes with SIGKILL, as a crash of all of them at one moment would, and returns when their processes are gone.
 func (c *Cluster) Kill(names ...string) error {
-	nodes, err := c.running(names)
+	processes, err := c.running(names)
+	defer closeAll(processes)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), Timeout)
 	defer cancel()
 	var errs []error
-	for _, n := range nodes {
-		errs = append(errs, n.signal(kill))
+	for _, p := range processes {
+		errs = append(errs, p.signal(kill))
 	}
-	for _, n := range nodes {
-		errs = append(errs, n.gone(ctx))
+	for _, p := range processes {
+		errs = append(errs, p.gone(ctx))
 	}
 	return errors.Join(errs...)
 }
@@ -63,11 +64,12 @@ func (c *Cluster) Pause(name string) error { return c.signal(name, unix.SIGSTOP)
 func (c *Cluster) Resume(name string) error { return c.signal(name, unix.SIGCONT) }
 
 func (c *Cluster) signal(name string, s unix.Signal) error {
-	nodes, err := c.running([]string{name})
+	processes, err := c.running([]string{name})
+	defer closeAll(processes)
 	if err != nil {
 		return err
 	}
-	return nodes[0].signal(s)
+	return processes[0].signal(s)
 }
 
 // WipeData removes everything that a node stored, as if it got new disks. It must not run.
@@ -121,15 +123,27 @@ func (c *Cluster) find(names []string) ([]*Node, error) {
 	return nodes, nil
 }
 
-func (c *Cluster) running(names []string) ([]*Node, error) {
+// running opens the processes of nodes, all of which must run. The caller closes what it gets, also with an error.
+func (c *Cluster) running(names []string) (list []*process, err error) {
 	nodes, err := c.find(names)
 	if err != nil {
 		return nil, err
 	}
 	for _, n := range nodes {
-		if n.PID() == 0 {
-			return nil, fmt.Errorf("onebox: %s does not run", n.Name)
+		p, err := n.process()
+		if err != nil {
+			return list, err
 		}
+		if p == nil {
+			return list, fmt.Errorf("onebox: %s does not run", n.Name)
+		}
+		list = append(list, p)
 	}
-	return nodes, nil
+	return list, nil
+}
+
+func closeAll(list []*process) {
+	for _, p := range list {
+		p.close()
+	}
 }

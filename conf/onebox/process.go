@@ -78,77 +78,77 @@ func (c *Cluster) start(n *Node) error {
 // stop ends a node in the orderly way and kills it if it has not gone when ctx ends.
 func (c *Cluster) stop(ctx context.Context, n *Node) error {
 	// A paused process acts on a signal when it is resumed.
-	err := errors.Join(n.signal(term), n.signal(unix.SIGCONT), n.gone(ctx))
+	err := n.end(ctx, term, unix.SIGCONT)
 	if !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	last, cancel := context.WithTimeout(context.Background(), Timeout)
 	defer cancel()
-	return errors.Join(fmt.Errorf("onebox: %s ignored SIGTERM and was killed", n.Name), n.signal(kill), n.gone(last))
+	return errors.Join(fmt.Errorf("onebox: %s ignored SIGTERM and was killed", n.Name), n.end(last, kill))
 }
 
-// signal sends a signal to the node's process. A node that does not run needs none.
-func (n *Node) signal(signal syscall.Signal) error {
-	fd, err := n.pidfd()
-	if err != nil || fd < 0 {
+// end sends signals and waits for the process to go. A node that does not run has ended.
+func (n *Node) end(ctx context.Context, signals ...syscall.Signal) error {
+	p, err := n.process()
+	if err != nil || p == nil {
 		return err
 	}
-	defer unix.Close(fd)
-	if err := unix.PidfdSendSignal(fd, signal, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("onebox: signal %s: %w", n.Name, err)
+	defer p.close()
+	return errors.Join(p.signal(signals...), p.gone(ctx))
+}
+
+// process is the running daemon of a node, whatever becomes of its number.
+type process struct {
+	node *Node
+	fd   int
+}
+
+// process opens the node's daemon; nil when it does not run.
+func (n *Node) process() (*process, error) {
+	pid := n.PID()
+	if pid == 0 {
+		return nil, nil
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("onebox: %s: %w", n.Name, err)
+	}
+	return &process{n, fd}, nil
+}
+
+func (p *process) close() { unix.Close(p.fd) }
+
+func (p *process) signal(signals ...syscall.Signal) error {
+	for _, s := range signals {
+		if err := unix.PidfdSendSignal(p.fd, s, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("onebox: signal %s: %w", p.node.Name, err)
+		}
 	}
 	return nil
 }
 
-// pidfd opens the node's process; -1 when it does not run.
-func (n *Node) pidfd() (int, error) {
-	pid := n.PID()
-	if pid == 0 {
-		return -1, nil
-	}
-	fd, err := unix.PidfdOpen(pid, 0)
-	if errors.Is(err, unix.ESRCH) {
-		return -1, nil
-	}
-	if err != nil {
-		return -1, fmt.Errorf("onebox: %s: %w", n.Name, err)
-	}
-	return fd, nil
-}
-
-// gone waits for the node's process to end and removes its pid file.
-func (n *Node) gone(ctx context.Context) error {
-	fd, err := n.pidfd()
-	if err != nil {
-		return err
-	}
-	if fd < 0 {
-		return n.forget()
-	}
-	defer unix.Close(fd)
+// gone waits for the process to end with all its threads, as only then its files and ports are free: the list of the
+// kernel shows a dead process earlier.
+func (p *process) gone(ctx context.Context) error {
 	for {
 		left := 100 * time.Millisecond // so that the end of ctx without a deadline is seen, too
 		if at, ok := ctx.Deadline(); ok {
 			left = min(left, time.Until(at))
 		}
-		events := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		events := []unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}
 		switch gone, err := unix.Poll(events, int(max(left, 0).Milliseconds())); {
 		case err != nil && !errors.Is(err, unix.EINTR):
-			return fmt.Errorf("onebox: wait for %s: %w", n.Name, err)
+			return fmt.Errorf("onebox: wait for %s: %w", p.node.Name, err)
 		case gone > 0:
-			return n.forget()
+			return os.Remove(p.node.pidFile())
 		}
 		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("onebox: wait for %s: %w", n.Name, err)
+			return fmt.Errorf("onebox: wait for %s: %w", p.node.Name, err)
 		}
 	}
-}
-
-func (n *Node) forget() error {
-	if err := os.Remove(n.pidFile()); err != nil && !os.IsNotExist(err) {
-		return err
-	}
-	return nil
 }
 
 // lastWords returns the end of the node's log, for error messages.
