@@ -5,14 +5,16 @@ ONEBOX  := bin/pegasus-onebox
 FOLDERS := clientlib conf consensus engine metasvc netcore perf shard
 INTEROP := clientlib/interop clientlib/interop/ycsb
 
-# Arguments for one's own: make bench BENCH="--read 0.5 --conns 16", make onebox ONEBOX_FLAGS="--replicas 1", make test RUN=TestX.
+# Arguments for one's own: make bench BENCH="--read 0.5 --conns 16", make onebox ONEBOX_FLAGS="--replicas 1", make test RUN=TestX,
+# make faults SECONDS=600.
 BENCH        ?= --conns 8 --depth 16 --read 0.5 --value-size 100
 ONEBOX_FLAGS ?=
 RUN          ?=
+SECONDS      ?= 120
 TEST_TIMEOUT ?= 10m
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build release test check interop bench onebox onebox-stop onebox-status clean
+.PHONY: help deps build release test check interop faults bench onebox onebox-stop onebox-status clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +50,10 @@ interop: build ## Apache Pegasus' own Go client and go-ycsb against a real clust
 		echo "go test $$m"; \
 		(cd $$m && go test -count=1 -timeout $(TEST_TIMEOUT) $(if $(RUN),-run $(RUN)) ./...) || exit 1; \
 	done
+
+faults: deps ## break a real cluster in random ways under load for SECONDS, then measure fail-over
+	PEGASUS_FAULTS_SECONDS=$(SECONDS) go test -count=1 -v -timeout $$(($(SECONDS) + 900))s \
+		-run $(if $(RUN),$(RUN),'TestRandomFaults|TestFailOverTimes') ./clientlib/faults
 
 bench: build ## put load on a cluster of its own (BENCH="..." for other loads)
 	$(ONEBOX) run -- sh -c 'exec bin/pegasus-bench --metas "$$PEGASUS_METAS" --onebox-dir "$$PEGASUS_ONEBOX_DIR" --table temp $(BENCH)'
