@@ -7,9 +7,7 @@ package faults
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"sync"
 	"testing"
 	"time"
 
@@ -32,8 +30,6 @@ type world struct {
 	*onebox.Cluster
 	t      *testing.T
 	client *clientlib.Client
-	// members is how many replicas a healthy partition has.
-	members int
 }
 
 func open(t *testing.T, o onebox.Options) *world {
@@ -42,7 +38,6 @@ func open(t *testing.T, o onebox.Options) *world {
 	o.Tables = []onebox.Table{{Name: table, Partitions: partitions, Replicas: replicas}}
 	w := &world{Cluster: onebox.Start(t, o), t: t}
 	w.client = w.dial()
-	w.members = w.countMembers()
 	w.healthy()
 	return w
 }
@@ -62,50 +57,12 @@ func (w *world) ok(err error) {
 	}
 }
 
-// replicated tells whether partitions outlive the loss of a node. Without that a scenario can demand less.
-func (w *world) replicated() bool { return w.members > 1 }
-
-// A daemon that replicates has begun to within this time after its start.
-const untilReplicated = 5 * time.Second
-
-// groups remembers what the first cluster showed, so that only one test waits for secondaries in vain.
-var groups struct {
-	sync.Mutex
-	members int
-}
-
-// countMembers finds out whether the daemons replicate: partitions then get secondaries soon.
-func (w *world) countMembers() int {
-	w.t.Helper()
-	groups.Lock()
-	defer groups.Unlock()
-	if groups.members > 0 {
-		return groups.members
-	}
-	groups.members = replicas
-	if err := eventually(untilReplicated, func() error {
-		cfg, err := w.client.QueryConfig(context.Background(), table)
-		if err != nil {
-			return err
-		}
-		for i := range cfg.Partitions {
-			if len(cfg.Partitions[i].Secondaries) > 0 {
-				return nil
-			}
-		}
-		return errors.New("no partition has a secondary")
-	}); err != nil {
-		groups.members = 1
-	}
-	return groups.members
-}
-
 // healthy waits until every partition has all its members and serves.
 func (w *world) healthy() {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	w.ok(w.client.WaitHealthy(ctx, table, w.members))
+	w.ok(w.client.WaitHealthy(ctx, table, replicas))
 }
 
 // primaries returns the name of the node that leads each partition, as the meta leader has it.
@@ -147,17 +104,6 @@ func (w *world) busiest() string {
 		}
 	}
 	return best
-}
-
-// survivors returns the partitions that must go on while a node is away.
-func (w *world) survivors(away string) (parts []int) {
-	w.t.Helper()
-	for p, n := range w.primaries() {
-		if w.replicated() || n != away {
-			parts = append(parts, p)
-		}
-	}
-	return parts
 }
 
 func names(k onebox.Kind, c *onebox.Cluster) (list []string) {

@@ -186,9 +186,6 @@ func TestFailOverTimes(t *testing.T) {
 	w := open(t, onebox.Options{})
 	killed := &row{event: "kill -9 of the primary"}
 	moved := &row{event: "hand-over on request"}
-	if !w.replicated() {
-		killed.event = "kill -9 of the only member, and restart"
-	}
 	for i := range rounds {
 		victim := names(onebox.Replica, w.Cluster)[i%replicas]
 		parts := w.leads(victim)
@@ -196,20 +193,12 @@ func TestFailOverTimes(t *testing.T) {
 			victim = w.busiest()
 			parts = w.leads(victim)
 		}
-		w.watch(killed, parts, func() {
-			w.ok(w.Kill(victim))
-			if !w.replicated() {
-				w.ok(w.Start(victim))
-			}
-		})
-		if w.replicated() {
-			w.ok(w.Start(victim))
-			w.healthy()
-			for part := range partitions {
-				if i*partitions+part < 2*rounds {
-					w.watch(moved, []int{part}, func() { w.handOver(part) })
-				}
-			}
+		w.watch(killed, parts, func() { w.ok(w.Kill(victim)) })
+		w.ok(w.Start(victim))
+		w.healthy()
+		for j := range 4 {
+			part := (4*i + j) % partitions
+			w.watch(moved, []int{part}, func() { w.handOver(part) })
 		}
 	}
 	t.Logf("\n%s", print([]*row{killed, moved}))
@@ -253,9 +242,6 @@ func (w *world) handOver(part int) {
 
 func TestHandOver(t *testing.T) {
 	w, l := begin(t, onebox.Options{})
-	if !w.replicated() {
-		t.Skip("partitions have one member: there is nobody to hand over to")
-	}
 	for range 2 {
 		for _, part := range everything() {
 			w.handOver(part)

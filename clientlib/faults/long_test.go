@@ -92,9 +92,6 @@ var randomFaults = []fault{
 		b.ok(b.Start(victim))
 	}},
 	{"wipe a server", func(b *breaker) {
-		if !b.replicated() {
-			return
-		}
 		victim := b.server()
 		b.healthy() // one wiped disk at a time is what is survived
 		b.ok(b.Kill(victim))

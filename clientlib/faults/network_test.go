@@ -81,7 +81,7 @@ func TestPrimaryCutOff(t *testing.T) {
 	self, rest := w.others(victim)
 	w.ok(network.Cut(self, rest...))
 	hold(outage)
-	w.ok(l.progress(everything()...)) // a group of one needs nobody; others have a new primary
+	w.ok(l.progress(everything()...))
 	w.ok(network.Mend())
 	w.healthy()
 	w.ok(l.progress(everything()...))

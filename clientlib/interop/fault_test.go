@@ -2,7 +2,6 @@ package interop
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"github.com/XiaoMi/pegasus-go-client/pegasus"
-	"github.com/XiaoMi/pegasus-go-client/session"
 )
 
 // onebox runs a command of the program that keeps the cluster.
@@ -127,7 +125,6 @@ func TestServersKilled(t *testing.T) {
 	_, tb := table(t)
 	ctx, cancel := context.WithTimeout(context.Background(), faultPatience)
 	defer cancel()
-	replicated := secondaries(t, ctx) > 0
 
 	var authors []*author
 	var wg sync.WaitGroup
@@ -160,9 +157,7 @@ func TestServersKilled(t *testing.T) {
 	for i := range replicas() {
 		name := fmt.Sprintf("replica%d", i+1)
 		onebox(t, "kill", name)
-		if replicated {
-			progress("without " + name)
-		}
+		progress("without " + name)
 		onebox(t, "restart", name)
 		progress("with " + name + " back")
 	}
@@ -173,27 +168,4 @@ func TestServersKilled(t *testing.T) {
 		steps, keys = steps+a.steps.Load(), keys+len(a.left)
 	}
 	t.Logf("%d writes were acknowledged and read back, %d keys were left behind", steps, keys)
-}
-
-// secondaries returns how many members the table's partitions have beside their primaries, when that is stable.
-func secondaries(t *testing.T, ctx context.Context) (n int) {
-	t.Helper()
-	metas := session.NewMetaManager(metas(), session.NewNodeSession)
-	defer metas.Close()
-	for end := time.Now().Add(5 * time.Second); ; {
-		resp, err := metas.QueryConfig(ctx, "temp")
-		must(t, err)
-		n = 0
-		for _, p := range resp.Partitions {
-			n += len(p.Secondaries)
-		}
-		if n == 2*len(resp.Partitions) || time.Now().After(end) {
-			return n
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatal(errors.New("no answer in time"))
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
 }
