@@ -50,8 +50,8 @@ func (p *prefix) look(part int) {
 		if r.failed || st.LogFailed || r.installing() {
 			continue
 		}
-		if st.Logged < end {
-			p.s.fail("prefix", part, "decree %d is committed; member %d has only %d on its disk", end, n.id, st.Logged)
+		if r.onDisk < end {
+			p.s.fail("prefix", part, "decree %d is committed; member %d has only %d on its disk", end, n.id, r.onDisk)
 			return
 		}
 		for d := st.Committed + 1; d <= end; d++ {

@@ -249,6 +249,9 @@ func fromRegister(c *proto.PartitionConfig) consensus.Config {
 func (l *metaLink) assign(parts []proto.PartitionConfig) {
 	for i := range parts {
 		c := &parts[i]
+		if !l.n.up {
+			return // died between two effects
+		}
 		if r := l.n.parts[c.GPID.Part]; r != nil && c.Ballot > 0 {
 			r.configure(fromRegister(c))
 		}

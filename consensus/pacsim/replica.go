@@ -22,7 +22,8 @@ type replica struct {
 	// prints identifies what is prepared and not committed, for the checkers.
 	prints map[proto.Decree]uint64
 
-	appended mark // last record
+	appended mark         // last record handed to the log
+	onDisk   proto.Decree // last record that the log has reported durable, whatever the machine believes
 
 	wanted     consensus.Config // newest configuration seen, adopted once its ballot is durable
 	persisting bool
@@ -112,8 +113,7 @@ func (n *node) open(part int, m *media, tail []consensus.Mutation) {
 		appended = mark{tail[i].Ballot, tail[i].Decree}
 	}
 	n.s.content.look(n, part, m.store)
-	r := n.install(part, m, restored)
-	r.appended = appended
+	n.install(part, m, restored).appended = appended
 }
 
 // install puts a replica in place.
@@ -122,6 +122,7 @@ func (n *node) install(part int, m *media, restored consensus.Restored) *replica
 	for i := range restored.Log {
 		r.prints[restored.Log[i].Decree] = fingerprint(restored.Log[i].Timestamp, restored.Log[i].Batch)
 	}
+	r.onDisk = restored.Committed + proto.Decree(len(restored.Log))
 	r.requests.init(r)
 	r.transfers.init()
 	r.machine = consensus.NewReplica(gpid(part), n.name, consensus.Limits{Mutations: n.s.o.Window, History: 64 << 10, InFlight: 8 << 10}, restored)
@@ -352,6 +353,7 @@ func (r *replica) synced(to mark) {
 	if r.failed {
 		return
 	}
+	r.onDisk = to.decree
 	r.n.s.notePart(r.part, r.n, "has decree %d of ballot %d on disk", int64(to.decree), int64(to.ballot))
 	r.step(&consensus.Event{Kind: consensus.EventLogSynced, Decree: to.decree, Ballot: to.ballot})
 }

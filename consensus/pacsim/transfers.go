@@ -168,7 +168,7 @@ func (r *replica) forgotten() {
 	if in == nil || in.store == nil || r.n.writesDone < in.forgetIn {
 		return
 	}
-	r.media.store = in.store
+	r.media.store, r.onDisk = in.store, in.decree
 	r.appended = mark{r.media.ballot, in.decree}
 	r.n.s.content.look(r.n, r.part, in.store)
 	r.installed(in.decree, false)
