@@ -1,0 +1,91 @@
+//go:build pacbugs
+
+package pacsim
+
+import (
+	"flag"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pegasus/consensus"
+)
+
+var bugFlag = flag.String("bug", "", "plant only this bug")
+
+// bugPatience bounds the search for one bug in wall time.
+const bugPatience = 40 * time.Second
+
+// TestPlantedBugs proves that the simulator has eyes: each bug that package consensus can be built with must be found. Bugs are
+// of the process, so they are planted one after the other; the seeds of one bug run on all processors.
+func TestPlantedBugs(t *testing.T) {
+	defer consensus.Plant(consensus.NoBug)
+	for b := consensus.NoBug + 1; b < consensus.NumBugs; b++ {
+		if *bugFlag != "" && *bugFlag != b.String() {
+			continue
+		}
+		t.Run(b.String(), func(t *testing.T) {
+			consensus.Plant(b)
+			found, runs, spent := hunt(b)
+			if found == nil {
+				t.Fatalf("not found in %d seeds and %v", runs, spent)
+			}
+			consensus.Plant(consensus.NoBug)
+			if r := Run(found.Options, nil); r.Failure != nil {
+				t.Fatalf("%v\nfails without the bug too: %v", r.Options, r.Failure)
+			}
+			t.Logf("found by seed %d, %d seeds in %v: %v", found.Options.Seed, runs, spent, found.Failure)
+		})
+	}
+}
+
+// hunt runs seeds until one fails.
+func hunt(b consensus.Bug) (found *Result, runs int64, spent time.Duration) {
+	start := time.Now()
+	var next atomic.Uint64
+	var count atomic.Int64
+	var stop atomic.Bool
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for !stop.Load() && time.Since(start) < bugPatience {
+				r := Run(provoke(b, next.Add(1)), nil)
+				count.Add(1)
+				if r.Failure != nil {
+					mu.Lock()
+					if found == nil {
+						found = &r
+					}
+					mu.Unlock()
+					stop.Store(true)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return found, count.Load(), time.Since(start)
+}
+
+// focus names the faults that some bugs need together. Plain seeds find these too, only later.
+var focus = map[consensus.Bug][]Fault{
+	consensus.CommitBeyondLog:  {FaultPower, FaultPowerAll, FaultSlowDisk, FaultPartition},
+	consensus.LeaseFromReceipt: {FaultDelay, FaultOneWay, FaultReconnect},
+	consensus.NoTermBump:       {FaultPause, FaultPartition, FaultOneWay},
+	consensus.PongThoughAsked:  {FaultPause, FaultMetaSlow, FaultMetaSplit},
+}
+
+// provoke draws the options of a seed: every other one has nothing but the faults that the bug needs.
+func provoke(b consensus.Bug, seed uint64) Options {
+	o := Draw(seed)
+	if of := focus[b]; len(of) > 0 && seed%2 == 0 {
+		o.On = [faultCount]bool{}
+		for _, f := range of {
+			o.On[f] = true
+		}
+		o.Gap = 300 * millisecond
+	}
+	return o
+}
