@@ -129,7 +129,8 @@ func (c *Core) mayReturn(now Now, g proto.GPID, a *App) bool {
 		return false
 	}
 	m := c.byID[p.LastDrops[len(p.LastDrops)-1]]
-	return m != nil && !m.alive
+	// A node that lost its address to another one does not come back: its disk was wiped, or its machine replaced.
+	return m != nil && !m.alive && c.st.Node(m.id).Address.IsValid()
 }
 
 // newcomer returns the node for another secondary: one that was a member lately and has the data still, the newest
