@@ -19,6 +19,7 @@ type Limits struct {
 	// while nobody learns.
 	History int
 	// InFlight is the highest sum of batch lengths sent to one member and not acknowledged, when it is fed what it lacks.
+	// Their number is bounded by Mutations: a follower has no room for many more.
 	// Default 4 MiB.
 	InFlight int
 }

@@ -116,7 +116,9 @@ func (r *Replica) fetch(p *peer, out *Effects) {
 		p.drop, r.ask.due = true, true
 	case p.phase == streaming && p.next == p.acked+1:
 		p.phase = reading
-		out.ReadLog = append(out.ReadLog, ReadLog{Learner: p.node, From: p.next, To: r.committed, Bytes: r.limits.InFlight})
+		out.ReadLog = append(out.ReadLog, ReadLog{
+			Learner: p.node, From: p.next, To: min(r.committed, p.acked+proto.Decree(r.limits.Mutations)), Bytes: r.limits.InFlight,
+		})
 	}
 }
 

@@ -249,7 +249,7 @@ func (r *Replica) pump(p *peer, out *Effects) {
 			r.fetch(p, out)
 			return
 		}
-		if p.flight > 0 && p.flight+len(m.Batch) > r.limits.InFlight {
+		if p.flight > 0 && p.flight+len(m.Batch) > r.limits.InFlight || p.next-p.acked > proto.Decree(r.limits.Mutations) {
 			return
 		}
 		r.feed(p, m, out)
