@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"testing"
 
+	"pegasus/consensus"
 	"pegasus/engine"
 	"pegasus/netcore/disk"
 	"pegasus/netcore/proto"
@@ -420,7 +421,7 @@ func TestResignInTheTurnOfACommit(t *testing.T) {
 		}
 		s.sh.logJob.deliver(s.sh)
 		p.ballot = 2
-		p.wanted.Ballot, p.wanted.Primary = 2, proto.NodeID{9}
+		p.wanted, p.wants = consensus.Config{Ballot: 2, Primary: proto.NodeID{9}}, true
 		p.adoptConfig()
 	})
 	for i, want := range []string{"OK", "OK", "ERR_TIMEOUT", "ERR_TIMEOUT"} {

@@ -19,6 +19,9 @@ import (
 // What earlier steps of this turn committed is applied first: its tokens live in memory that the next step may reuse, and a
 // step that refuses mutations expects the oldest of them to be the oldest in flight.
 func (p *partition) step(ev *consensus.Event) {
+	if p.shard.silent {
+		return
+	}
 	p.settle()
 	p.effects.Reset()
 	ev.Now = p.shard.node.leases.now()
@@ -29,6 +32,9 @@ func (p *partition) step(ev *consensus.Event) {
 	if len(p.effects.Commit) > 0 {
 		p.committed = append(p.committed, p.effects.Commit...)
 		p.note(workCommit)
+	}
+	if len(p.effects.Rejects) > 0 {
+		p.settle() // answer what this very step committed first: it is older
 	}
 	for i := range p.effects.Rejects {
 		p.refuse(&p.effects.Rejects[i])
@@ -134,12 +140,14 @@ func (p *partition) quarantine(reason string) {
 	}
 	p.shard.logger.Error("replica quarantined", zap.Stringer("gpid", p.gpid), zap.String("reason", reason))
 	p.state, p.failure = replicaFailed, reason
+	p.releaseLearners()
+	p.abandonInstall()
 	p.note(workCommit)
 	p.shard.node.reportChanged(p)
-	if p.replica != nil && p.replica.Role() == consensus.Primary {
+	if len(p.wanted.Secondaries) > 0 {
 		p.shard.abdicate(&proto.PartitionConfig{
 			GPID: p.gpid, Ballot: p.wanted.Ballot, Primary: p.wanted.Primary, Secondaries: p.wanted.Secondaries,
-		})
+		}, p.wanted.Secondaries[0])
 	}
 }
 
@@ -155,6 +163,19 @@ func (sh *Shard) startLogWrite() {
 	job.after, sh.afterLogWrite = sh.afterLogWrite, job.after[:0]
 	if err := sh.logLane.Submit(job.submit); err != nil {
 		invariant.Assertf(false, "shard %d: log lane refused its only job: %v", sh.id, err)
+	}
+}
+
+// whenLogged calls fn when everything appended so far is durable, which it may be already, or with the error that lost it.
+func (sh *Shard) whenLogged(fn func(error)) {
+	switch {
+	case sh.log.Stats().PendingBytes > 0:
+		sh.afterLogWrite = append(sh.afterLogWrite, fn)
+		sh.startLogWrite()
+	case sh.logJob.write != nil:
+		sh.logJob.after = append(sh.logJob.after, fn)
+	default:
+		fn(nil)
 	}
 }
 

@@ -1,10 +1,12 @@
 package shard
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc64"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +18,8 @@ import (
 	"pegasus/consensus"
 	"pegasus/consensus/mutlog"
 	"pegasus/engine/rocks"
+	"pegasus/netcore/invariant"
+	"pegasus/netcore/lane"
 	"pegasus/netcore/proto"
 	"pegasus/shard/transfer"
 )
@@ -32,9 +36,10 @@ const (
 
 // learnerAid is what a primary holds for one learner.
 type learnerAid struct {
-	pin   *mutlog.Pin
-	dir   string // of the checkpoint that is offered
-	offer uint64
+	pin    *mutlog.Pin
+	dir    string // of the checkpoint
+	making bool   // a lane works on it
+	offer  uint64 // 0 when it is not offered
 }
 
 // readLog reads a range of the log for a learner.
@@ -104,12 +109,13 @@ func offerID(g proto.GPID, d proto.Decree, learner proto.NodeID) uint64 {
 }
 
 // sendCheckpoint makes a checkpoint for a learner and offers its files. The log is pinned first, from the decree that the store
-// is sure to have, so that what follows the checkpoint is still there when the learner has it.
+// is sure to have, so that what follows the checkpoint is still there when the learner has it. Without a pin it may be gone,
+// and the learner gets another checkpoint.
 func (p *partition) sendCheckpoint(learner proto.NodeID) {
 	sh := p.shard
 	p.releaseLearner(learner)
-	aid := &learnerAid{dir: filepath.Join(p.dir.path, checkpointsDir, learner.String()+"-"+strconv.FormatInt(time.Now().UnixNano(), 10))}
-	if pin, err := sh.log.Pin("learner "+learner.String(), p.gpid, p.replica.Committed()+1, sh.opts.Log.TotalSize/2); err == nil {
+	aid := &learnerAid{making: true, dir: filepath.Join(p.dir.path, checkpointsDir, learner.String()+"-"+strconv.FormatInt(time.Now().UnixNano(), 10))}
+	if pin, err := sh.log.Pin("learner "+learner.String(), p.gpid, p.store.AppliedDecree()+1, sh.opts.Log.TotalSize/2); err == nil {
 		aid.pin = pin
 	}
 	if p.learners == nil {
@@ -126,8 +132,10 @@ func (p *partition) sendCheckpoint(learner proto.NodeID) {
 		if done.decree, done.err = store.Checkpoint(aid.dir, true); done.err != nil {
 			return done
 		}
-		aid.offer = offerID(p.gpid, done.decree, learner)
-		done.err = sh.node.transfers.Offer(aid.offer, p.gpid, done.decree, aid.dir)
+		id := offerID(p.gpid, done.decree, learner)
+		if done.err = sh.node.transfers.Offer(id, p.gpid, done.decree, aid.dir); done.err == nil {
+			done.offer = id
+		}
 		return done
 	})
 }
@@ -138,12 +146,14 @@ type checkpointMade struct {
 	learner   proto.NodeID
 	aid       *learnerAid
 	decree    proto.Decree
+	offer     uint64 // 0 when it failed
 	err       error
 }
 
 func (m *checkpointMade) deliver(sh *Shard) {
 	p := m.partition
 	p.refs--
+	m.aid.making, m.aid.offer = false, m.offer
 	if m.err != nil {
 		sh.logger.Warn("no checkpoint for a learner", zap.Stringer("gpid", p.gpid), zap.Error(m.err))
 	}
@@ -170,17 +180,18 @@ func (p *partition) releaseLearners() {
 	}
 }
 
+// drop gives up an aid. A checkpoint that is being made goes when it is there; the files of one that is offered are the server's.
 func (p *partition) drop(aid *learnerAid) {
 	if aid.pin != nil {
 		aid.pin.Release()
 	}
-	node, dir, offer := p.shard.node, aid.dir, aid.offer
-	p.shard.learnLane(func() message {
-		if offer != 0 {
-			node.transfers.Release(offer)
-		}
-		return &filesRemoved{err: os.RemoveAll(dir)}
-	})
+	switch {
+	case aid.making:
+	case aid.offer != 0:
+		p.shard.node.transfers.Release(aid.offer)
+	default:
+		p.shard.learnLane(func() message { return &filesRemoved{err: os.RemoveAll(aid.dir)} })
+	}
 }
 
 type filesRemoved struct{ err error }
@@ -195,24 +206,45 @@ func (m *filesRemoved) deliver(sh *Shard) {
 // directories, open. Everything before the swap leaves a replica that is merely older; the log forgets durably before it, so
 // that records of the old store are never replayed onto the new one.
 func (p *partition) install(in consensus.Install) {
-	if p.fetching {
-		return
-	}
+	invariant.Assertf(p.endFetch == nil && p.installing == nil, "partition %v installs two checkpoints", p.gpid)
 	sh := p.shard
+	ctx, cancel := context.WithCancel(sh.node.life)
+	p.endFetch = cancel
+	p.refs++
+	done := &checkpointFetched{
+		partition: p, replica: p.replica, decree: in.Decree, staging: filepath.Join(p.dir.path, stagingDir), end: cancel,
+	}
 	source, ok := sh.peers.nodes[in.From]
 	if !ok || !source.Transfer.IsValid() {
-		p.step(&consensus.Event{Kind: consensus.EventCheckpointInstalled, Decree: in.Decree, Failed: true})
+		done.err = fmt.Errorf("nobody knows where %v hands out checkpoints", in.From)
+		sh.deliverLater(done)
 		return
 	}
-	p.fetching = true
-	p.refs++
-	id, address := offerID(p.gpid, in.Decree, sh.node.id), source.Transfer.String()
-	staging := filepath.Join(p.dir.path, stagingDir)
-	done := &checkpointFetched{partition: p, replica: p.replica, decree: in.Decree, staging: staging}
-	sh.learnLane(func() message {
-		_, done.err = transfer.Fetch(sh.node.life, address, id, staging, sh.node.fetchOptions())
+	id, address, swept := offerID(p.gpid, in.Decree, sh.node.id), source.Transfer.String(), p.sweeping
+	p.sweeping = nil
+	sh.lane(sh.node.fetching, func() message {
+		if swept != nil {
+			<-swept
+		}
+		var m transfer.Manifest
+		m, done.err = transfer.Fetch(ctx, address, id, done.staging, sh.node.fetchOptions())
+		switch {
+		case errors.Is(done.err, transfer.ErrStaging):
+			// What lies there is complete and of another checkpoint, which was never installed: this one is fetched next time.
+			done.err = errors.Join(done.err, os.RemoveAll(done.staging))
+		case done.err == nil && (m.GPID != p.gpid || m.Decree != done.decree):
+			done.err = fmt.Errorf("offered is a checkpoint of %v at decree %d", m.GPID, m.Decree)
+		}
 		return done
 	})
+}
+
+// abandonInstall ends what is under way to replace the store, as far as it can be ended.
+func (p *partition) abandonInstall() {
+	p.installing = nil
+	if p.endFetch != nil {
+		p.endFetch()
+	}
 }
 
 type checkpointFetched struct {
@@ -220,13 +252,15 @@ type checkpointFetched struct {
 	replica   *consensus.Replica
 	decree    proto.Decree
 	staging   string
+	end       context.CancelFunc
 	err       error
 }
 
 func (m *checkpointFetched) deliver(sh *Shard) {
 	p := m.partition
 	p.refs--
-	p.fetching = false
+	m.end()
+	p.endFetch = nil
 	switch {
 	case p.replica != m.replica || p.state != replicaOpen:
 	case m.err != nil:
@@ -252,14 +286,27 @@ func (p *partition) installIfIdle() {
 	p.state = replicaInstalling
 	p.refs++
 	sh.log.Forget(p.gpid)
-	sh.afterLogWrite = append(sh.afterLogWrite, func(err error) {
+	sh.whenLogged(func(err error) {
 		if err != nil {
 			(&checkpointInstalled{fetched: m, err: fmt.Errorf("shard log: %w", err)}).deliver(sh)
 			return
 		}
 		p.swap(m)
 	})
-	sh.startLogWrite()
+}
+
+// sweep removes what copies have left behind, once the replica is a member: what was begun is of no more use.
+func (p *partition) sweep() {
+	if p.sweeping != nil || p.endFetch != nil || p.installing != nil || p.dir.path == "" {
+		return
+	}
+	done := make(chan struct{})
+	p.sweeping = done
+	staging := filepath.Join(p.dir.path, stagingDir)
+	p.shard.background(func() message {
+		defer close(done)
+		return &filesRemoved{err: os.RemoveAll(staging)}
+	})
 }
 
 // swap puts the fetched checkpoint in the place of the store, in the background.
@@ -303,6 +350,12 @@ type checkpointInstalled struct {
 	err     error
 }
 
+func (m *checkpointInstalled) drop() {
+	if m.store != nil {
+		_ = m.store.Close() // the node has stopped; nothing was written to it
+	}
+}
+
 func (m *checkpointInstalled) deliver(sh *Shard) {
 	p := m.fetched.partition
 	p.refs--
@@ -327,6 +380,7 @@ func (m *checkpointInstalled) deliver(sh *Shard) {
 	if p.state == replicaInstalling {
 		p.state = replicaOpen
 		p.step(&consensus.Event{Kind: consensus.EventCheckpointInstalled, Decree: m.fetched.decree})
+		p.adoptConfig() // it had to wait
 	}
 	p.closeIfIdle()
 }
@@ -359,14 +413,17 @@ func (p *partition) moveAside() {
 	p.refs++
 	sh, store, dir, reason := p.shard, p.store, p.dir, p.failure
 	p.store = nil
-	p.releaseLearners()
 	sh.background(func() message {
 		var err error
 		if store != nil {
 			err = store.Close()
 		}
+		if _, gone := os.Stat(dir.path); errors.Is(gone, fs.ErrNotExist) {
+			return &movedAside{partition: p, err: err}
+		}
 		aside := fmt.Sprintf("%s.%d.err", dir.path, time.Now().UnixMicro())
-		err = errors.Join(err, os.WriteFile(filepath.Join(dir.path, "reason.txt"), []byte(reason+"\n"), 0o644), os.Rename(dir.path, aside), syncDir(filepath.Dir(dir.path)))
+		err = errors.Join(err, os.WriteFile(filepath.Join(dir.path, "reason.txt"), []byte(reason+"\n"), 0o644),
+			os.Rename(dir.path, aside), syncDir(filepath.Dir(dir.path)))
 		return &movedAside{partition: p, err: err}
 	})
 }
@@ -400,11 +457,13 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// learnLane runs a job that moves much data; what it returns is delivered on this loop.
-func (sh *Shard) learnLane(job func() message) {
-	if err := sh.node.learning.Submit(func() { sh.deliverLater(job()) }); err != nil {
+// learnLane runs a job that serves learners; what it returns is delivered on this loop.
+func (sh *Shard) learnLane(job func() message) { sh.lane(sh.node.learning, job) }
+
+func (sh *Shard) lane(l *lane.Lane, job func() message) {
+	if err := l.Submit(func() { sh.deliverLater(job()) }); err != nil {
 		// The lane is longer than the partitions of a node can fill; it refuses only when the node stops.
-		sh.logger.Debug("learning lane refused a job", zap.Error(err))
+		sh.logger.Debug("lane refused a job", zap.Error(err))
 	}
 }
 

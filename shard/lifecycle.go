@@ -30,7 +30,7 @@ func (a *assignment) deliver(sh *Shard) {
 		return
 	}
 	if len(a.nodes) > 0 {
-		sh.peers.learnNodes(a.nodes)
+		sh.peers.learnNodes(a.nodes, a.complete)
 		if sh.id == 0 {
 			sh.node.leases.watch(sh.peers.known())
 		}
@@ -78,7 +78,9 @@ func (sh *Shard) configure(c *proto.PartitionConfig, app *proto.AppInfo) {
 			// would lose it silently. A group has other members, which get to know by our answers and go on without us; a
 			// group of one waits for an operator.
 			sh.node.reportMissing(c)
-			sh.abdicate(c)
+			if len(c.Secondaries) > 0 {
+				sh.abdicate(c, c.Secondaries[0])
+			}
 			return
 		}
 		if app != nil {
@@ -92,11 +94,11 @@ func (sh *Shard) configure(c *proto.PartitionConfig, app *proto.AppInfo) {
 	if c.Ballot < max(p.ballot, p.wanted.Ballot) {
 		return
 	}
-	if !holds(c, sh.node.id) && p.replica != nil && p.replica.Role() == consensus.Inactive {
-		p.close()
+	p.wanted, p.wants = configOf(c), true
+	if p.state == replicaFailed && !holds(c, sh.node.id) && !c.Primary.IsZero() {
+		p.moveAside() // nobody needs it, and its records would hold the shard's log for ever
 		return
 	}
-	p.wanted, p.wants = configOf(c), true
 	p.adoptConfig()
 }
 
@@ -168,7 +170,12 @@ func (m *proposal) deliver(sh *Shard) {
 	g := m.Config.GPID
 	p := sh.partitions[g]
 	if m.Type != proto.CTAssignPrimary {
-		if p != nil && p.state == replicaOpen {
+		switch {
+		case p == nil || p.state == replicaFailed:
+			if m.Type == proto.CTUpgradeToPrimary {
+				sh.abdicate(&m.Config, m.Node)
+			}
+		case p.state == replicaOpen:
 			p.configureTable(&m.App)
 			p.propound(m)
 		}
@@ -328,7 +335,7 @@ func (p *partition) close() {
 	}
 	p.state = replicaClosing
 	p.releaseLearners()
-	p.installing = nil
+	p.abandonInstall()
 	p.failQueue(proto.ErrObjectNotFound)
 	p.abandonWrites()
 	p.scanners.closeAll()

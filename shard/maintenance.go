@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -19,11 +20,22 @@ func (sh *Shard) tick() {
 	now := sh.loop.Now()
 	for _, p := range sh.partitions {
 		p.scanners.expire(now)
+		if p.idle(now) {
+			p.close()
+		}
 	}
 	sh.survey()
 	sh.relieveLog()
 	sh.startChore()
 	sh.loop.After(tickInterval, sh.tick)
+}
+
+// idle tells whether the replica is one that no configuration names, and that nobody has invited to learn for a while: what it
+// has prepared would hold the log for ever.
+func (p *partition) idle(now int64) bool {
+	return p.state == replicaOpen && p.replica.Role() == consensus.Inactive && p.wanted.Ballot > 0 && !p.wants &&
+		p.wanted.Primary != p.shard.node.id && !slices.Contains(p.wanted.Secondaries, p.shard.node.id) &&
+		now-p.idleSince >= int64(p.shard.opts.Timing.Grace)
 }
 
 // flushSurvey asks the stores, in the background, up to which decree they survive without the log, so that log segments can

@@ -205,9 +205,12 @@ func (m *metaLink) take(f *proto.PeerFrame) error {
 			return err
 		}
 		delete(m.asked, ack.Config.GPID)
-		if ack.Err == proto.ErrOK || ack.Err == proto.ErrInvalidVersion {
+		switch ack.Err {
+		case proto.ErrOK, proto.ErrInvalidVersion:
 			m.sh.node.assign(&proto.Assignments{Partitions: []proto.PartitionConfig{ack.Config}}, false)
-		} else {
+		case proto.ErrBusy, proto.ErrTimeout:
+			// Another change is under way, or this one may be; who still wants it asks again.
+		default:
 			m.sh.node.owner(ack.Config.GPID).deliverLater(&askRefused{gpid: ack.Config.GPID})
 		}
 	default:

@@ -46,7 +46,8 @@ type Node struct {
 	dialer     *lane.Lane
 	leases     *nodeLeases
 	peerDialer *peer.Dialer
-	learning   *lane.Lane // logs read, checkpoints made and fetched for learners
+	learning   *lane.Lane // logs read and checkpoints made for learners
+	fetching   *lane.Lane // checkpoints fetched as a learner
 	transfers  *transfer.Server
 	life       context.Context // ends when the node stops
 	endLife    context.CancelFunc
@@ -68,6 +69,9 @@ func Start(opts Options) (*Node, error) {
 	}
 	if opts.Shards < 1 || len(opts.DataDirs) == 0 || len(opts.Metas) == 0 {
 		return nil, errors.New("a node needs at least one shard, one data directory and one meta address")
+	}
+	if err := opts.Timing.Validate(); err != nil {
+		return nil, err
 	}
 	n := &Node{opts: opts, logger: opts.Logger, started: time.Now()}
 	if err := n.start(); err != nil {
@@ -119,6 +123,7 @@ func (n *Node) start() error {
 	n.leases = newNodeLeases(n.id, n.incarnation, n.opts.Timing)
 	n.background = lane.New("background", backgroundWorkers, backgroundQueue)
 	n.learning = lane.New("learning", learningWorkers, backgroundQueue)
+	n.fetching = lane.New("fetching", transfer.DefaultTransfers, backgroundQueue)
 	n.peerDialer = peer.NewDialer(peerDialers, peerDialQueue)
 	if err := n.listenTransfers(); err != nil {
 		return err
@@ -144,7 +149,7 @@ func (n *Node) start() error {
 }
 
 const (
-	// learningWorkers read logs, make checkpoints and fetch them; two, so that a large copy does not hold up log reads.
+	// learningWorkers read logs and make checkpoints; two, so that a large checkpoint does not hold up log reads.
 	learningWorkers = 2
 	// peerDialers bound the attempts to reach other nodes that are under way at once.
 	peerDialers   = 4

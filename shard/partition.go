@@ -1,6 +1,8 @@
 package shard
 
 import (
+	"context"
+
 	"pegasus/consensus"
 	"pegasus/engine"
 	"pegasus/netcore/proto"
@@ -50,10 +52,13 @@ type partition struct {
 
 	// As one of several members.
 	leading     bool         // this replica is primary, and was at the last change
+	reigns      int          // how often it ceased to be
 	found       proto.Decree // what it had prepared when it became primary
+	idleSince   int64        // loop time in nanoseconds; when it became inactive
 	learners    map[proto.NodeID]*learnerAid
-	fetching    bool               // a checkpoint is being copied here
+	endFetch    context.CancelFunc // not nil while a checkpoint is being copied here
 	installing  *checkpointFetched // it is here and waits for the store to be idle
+	sweeping    chan struct{}      // closed when what the last copy left behind is removed; nil when there may be something
 	movingAside bool
 
 	scanners scanTable

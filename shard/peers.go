@@ -50,21 +50,36 @@ func newPeers(sh *Shard) *peers {
 	return &peers{sh: sh, nodes: map[proto.NodeID]proto.PeerNode{}, links: map[peerKey]*peerLink{}}
 }
 
-// learnNodes takes over what meta says of other nodes. A node that moved gets new links.
-func (ps *peers) learnNodes(nodes []proto.PeerNode) {
+// learnNodes takes over what meta says of other nodes. A node that moved gets new links. With complete set, a node that is not
+// named is one no more.
+func (ps *peers) learnNodes(nodes []proto.PeerNode, complete bool) {
+	named := make(map[proto.NodeID]struct{}, len(nodes))
 	for _, n := range nodes {
+		named[n.Node] = struct{}{}
 		if n.Node == ps.sh.node.id {
 			continue
 		}
 		if old, known := ps.nodes[n.Node]; known && (old.Address != n.Address || old.ShardPort != n.ShardPort || old.Shards != n.Shards) {
-			for key, l := range ps.links {
-				if key.node == n.Node {
-					l.link.Stop()
-					delete(ps.links, key)
-				}
-			}
+			ps.unlink(n.Node)
 		}
 		ps.nodes[n.Node] = n
+	}
+	for id := range ps.nodes {
+		if _, ok := named[id]; complete && !ok {
+			ps.unlink(id)
+			delete(ps.nodes, id)
+		}
+	}
+}
+
+// unlink ends the links to a node.
+func (ps *peers) unlink(node proto.NodeID) {
+	for key, l := range ps.links {
+		if key.node == node {
+			l.up = false
+			l.link.Stop()
+			delete(ps.links, key)
+		}
 	}
 }
 

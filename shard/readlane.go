@@ -54,14 +54,15 @@ func (r *laneRead) drop() { r.job.drop() }
 // queueRead reads the records that the atomic operations of a partition's queue wait for.
 type queueRead struct {
 	getJob
-	at []int // index in partition.queue of each key
+	at    []int // index in partition.queue of each key
+	reign int   // what was read is worth nothing when another primary has written meanwhile
 }
 
 // readForQueue reads, in the lane, the records that the head of the queue waits for and that are neither in memory nor in
 // flight; index is what prefetch said of the writes from the head on. New writes queue up behind, so what is read cannot
 // change before it is used. What an earlier read brought may have changed meanwhile and is read again.
 func (p *partition) readForQueue(index []int) {
-	job := &queueRead{getJob: getJob{partition: p, store: p.store}}
+	job := &queueRead{getJob: getJob{partition: p, store: p.store}, reign: p.reigns}
 	for j := range p.queue {
 		p.queue[j].resolved, p.queue[j].value = false, nil
 	}
@@ -91,8 +92,8 @@ func (j *queueRead) finish(sh *Shard) {
 	p := j.partition
 	p.reading = false
 	for k, at := range j.at {
-		if at >= len(p.queue) {
-			break // the queue was refused meanwhile
+		if at >= len(p.queue) || p.reigns != j.reign {
+			break // the queue was refused meanwhile, or this replica was not primary all the time
 		}
 		w := &p.queue[at]
 		w.resolved, w.outcome = true, j.gets.Outcome(k)

@@ -31,6 +31,7 @@ type recovering struct {
 	store   *rocks.Store
 	flushed proto.Decree
 	newest  int64                // timestamp of the newest record in the logs, microseconds
+	ballot  proto.Ballot         // the highest of a record in the logs: what was acknowledged under it is durable, so it must be, too
 	tail    []consensus.Mutation // from the logs, behind flushed
 	err     error
 }
@@ -85,6 +86,9 @@ func (n *Node) openStores(replicas map[proto.GPID]*recovering) {
 			if r.record, r.err = readRecord(r.dir); r.err != nil {
 				return
 			}
+			if r.err = r.dir.tidy(); r.err != nil {
+				return
+			}
 			if r.record.AppID != g.App || r.record.Partition != g.Part {
 				r.err = fmt.Errorf("%s says that it is replica %d.%d", r.dir.path, r.record.AppID, r.record.Partition)
 				return
@@ -112,7 +116,7 @@ func (n *Node) replayLogs(replicas map[proto.GPID]*recovering) error {
 	}
 	take := func(rec mutlog.Record) error {
 		if r := replicas[rec.GPID]; r != nil && r.err == nil {
-			r.newest = max(r.newest, rec.Timestamp)
+			r.newest, r.ballot = max(r.newest, rec.Timestamp), max(r.ballot, rec.Ballot)
 			r.tail = append(r.tail, consensus.Mutation{
 				Ballot: rec.Ballot, Decree: rec.Decree, Committed: rec.Committed, Timestamp: rec.Timestamp,
 				Batch: slices.Clone(rec.Payload),
@@ -271,7 +275,6 @@ func (sh *Shard) install(g proto.GPID, r *recovering) {
 	p.configureTable(&app)
 	p.ballot, p.flushed = r.record.Ballot, r.flushed
 	p.open(r.store, consensus.Restored{
-		Ballot: p.ballot, Durable: r.flushed, Committed: r.store.AppliedDecree(), Log: r.tail,
+		Ballot: max(p.ballot, r.ballot), Durable: r.flushed, Committed: r.store.AppliedDecree(), Timestamp: r.newest, Log: r.tail,
 	})
-	p.lastTimestamp = r.newest
 }

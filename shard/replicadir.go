@@ -34,6 +34,21 @@ type replicaDir struct {
 
 func (d replicaDir) store() string { return filepath.Join(d.path, storeDir) }
 
+// tidy brings the directory back in order after a crash: checkpoints of a former life are offered to nobody any more, and a store
+// that was moved away for another that has not arrived comes back. It is merely older then; it was a learner's.
+func (d replicaDir) tidy() error {
+	if err := os.RemoveAll(filepath.Join(d.path, checkpointsDir)); err != nil {
+		return err
+	}
+	old := filepath.Join(d.path, replacedDir)
+	if _, err := os.Stat(d.store()); errors.Is(err, fs.ErrNotExist) {
+		if err := os.Rename(old, d.store()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return os.RemoveAll(old)
+}
+
 // replicaRecord is the content of replica.json. Ballot is written before the replica acts on a configuration.
 type replicaRecord struct {
 	Format         int               `json:"format"`

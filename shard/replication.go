@@ -1,16 +1,21 @@
 package shard
 
 import (
+	"errors"
 	"slices"
 
 	"go.uber.org/zap"
 
 	"pegasus/consensus"
+	"pegasus/consensus/mutlog"
 	"pegasus/netcore/proto"
 )
 
 // receive takes a message of another replica of a partition that this shard owns.
 func (sh *Shard) receive(from proto.NodeID, m *proto.ReplMessage) {
+	if sh.silent {
+		return
+	}
 	p := sh.partitions[m.GPID]
 	if m.Type == proto.ReplLearnInvite && (p == nil || p.state == replicaFailed) {
 		p = sh.makeRoomForLearner(m.GPID, p)
@@ -22,12 +27,28 @@ func (sh *Shard) receive(from proto.NodeID, m *proto.ReplMessage) {
 		}
 	case p.state != replicaOpen:
 		// Opening, closing or installing: the sender repeats what is not answered.
+	case (m.Type == proto.ReplPrepare || m.Type == proto.ReplLearnData) && !p.hasLogRoom(len(m.Batch)):
+		// The sender repeats it, and does without this member when the log stays full.
 	default:
 		if len(m.Batch) > 0 {
 			m.Batch = append(sh.batchMemory.get(len(m.Batch)), m.Batch...)
 		}
 		p.step(&consensus.Event{Kind: consensus.EventMessage, Node: from, Message: m})
 	}
+}
+
+// hasLogRoom tells whether the log takes a record now. It is asked before consensus is, because what that has accepted must be
+// appended.
+func (p *partition) hasLogRoom(payload int) bool {
+	err := p.shard.log.Check(p.gpid, payload)
+	if err != nil {
+		p.shard.stats.LogRefusals++
+		if !errors.Is(err, mutlog.ErrBusy) {
+			p.shard.startChore()
+			p.shard.relieveLog()
+		}
+	}
+	return err == nil
 }
 
 // batchMemory is the free list of the batches of prepares. A batch lives from its arrival until it has been applied.
@@ -104,8 +125,16 @@ func (p *partition) roleChanged() {
 		if !p.leading {
 			p.leading, p.found = true, p.replica.Prepared()
 		}
-	} else {
+	} else if p.leading {
 		p.leading = false
+		p.reigns++
+		p.note(workWrite) // what waits for this primary is refused
+	}
+	switch p.replica.Role() {
+	case consensus.Inactive:
+		p.idleSince = p.shard.loop.Now()
+	case consensus.Primary, consensus.Secondary:
+		p.sweep()
 	}
 	p.shard.node.reportChanged(p)
 }
@@ -114,18 +143,20 @@ func (p *partition) roleChanged() {
 // together are the newest state.
 func (p *partition) settled() bool { return p.replica.Committed() >= p.found }
 
-// abdicate asks meta to give the lead to another member: this node is named as primary of what it cannot serve.
-func (sh *Shard) abdicate(c *proto.PartitionConfig) {
-	if c.Primary != sh.node.id || len(c.Secondaries) == 0 {
+// abdicate asks meta to give the lead to another member: this node is named as primary of what it cannot serve. It is not
+// repeated here. Meta, which knows of the failure, proposes it again, to whom it finds best.
+func (sh *Shard) abdicate(c *proto.PartitionConfig, to proto.NodeID) {
+	if c.Primary != sh.node.id || !slices.Contains(c.Secondaries, to) {
 		return
 	}
 	next := *c
 	next.Ballot++
-	next.Primary, next.Secondaries = c.Secondaries[0], append(slices.Clone(c.Secondaries[1:]), c.Primary)
-	sh.node.updateConfig(proto.UpdateConfig{Config: next, Type: proto.CTUpgradeToPrimary, Node: next.Primary, From: sh.node.id})
+	next.Primary, next.Secondaries = to, slices.Clone(c.Secondaries)
+	next.Secondaries[slices.Index(c.Secondaries, to)] = c.Primary
+	sh.node.updateConfig(proto.UpdateConfig{Config: next, Type: proto.CTUpgradeToPrimary, Node: to, From: sh.node.id})
 }
 
-// askRefused tells the replica that meta refused, for another reason than a newer configuration.
+// askRefused tells the replica that meta does not want what it asked.
 type askRefused struct{ gpid proto.GPID }
 
 func (a *askRefused) deliver(sh *Shard) {

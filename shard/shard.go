@@ -52,6 +52,7 @@ type Shard struct {
 
 	surveying, relieving, choring bool          // a background job of that kind is under way
 	draining, stopped             bool          // see Node.Stop
+	silent                        bool          // replicas take no more steps
 	drained                       chan struct{} // closed when a drain has come to its end
 }
 
@@ -62,6 +63,7 @@ type Stats struct {
 	Forwarded            uint64 // frames that arrived on the wrong loop
 	ColdReads            uint64 // reads that had to touch storage
 	PeerDrops            uint64 // frames to other nodes that could not be sent
+	LogRefusals          uint64 // mutations of a primary that the log had no room for
 }
 
 // Message delivers one message from the mailbox.

@@ -16,6 +16,9 @@ import (
 // data is safe all the same, the next start replays the log. The Node is unusable afterwards.
 func (n *Node) Stop(ctx context.Context) error {
 	var errs []error
+	// Copies from and to other nodes end first: nothing is lost with them, and replicas are in use until they have come back.
+	n.endLife()
+	n.transfers.Close()
 	n.shards[0].deliverLater(&stopLink{})
 	for _, sh := range n.shards {
 		sh.deliverLater(&drain{})
@@ -48,6 +51,19 @@ func (*drain) deliver(sh *Shard) {
 		p.scanners.closeAll()
 		p.failQueue(proto.ErrInvalidState)
 	}
+	sh.loop.After(sh.opts.Timing.Lease, sh.stopReplicating)
+}
+
+// stopReplicating ends what still waits for other members: they may be stopping as well. Their clients learn that the outcome
+// is unknown.
+func (sh *Shard) stopReplicating() {
+	if sh.stopped {
+		return
+	}
+	sh.silent = true
+	for _, p := range sh.partitions {
+		p.abandonWrites()
+	}
 }
 
 // checkDrained ends a drain once no partition has anything in flight. It is called at the end of a turn.
@@ -61,7 +77,7 @@ func (sh *Shard) checkDrained() {
 		}
 	}
 	sh.peers.stop()
-	sh.draining, sh.stopped = false, true
+	sh.draining, sh.stopped, sh.silent = false, true, true
 	close(sh.drained)
 }
 
@@ -83,6 +99,7 @@ func (n *Node) release() error {
 	}
 	if n.learning != nil {
 		n.learning.Close()
+		n.fetching.Close()
 	}
 	if n.background != nil {
 		n.background.Close()

@@ -75,7 +75,8 @@ func (p *partition) mutation(size int) *mutationOps {
 	}
 	if p.current == nil {
 		p.current = p.shard.newMutation()
-		p.lastTimestamp = max(p.shard.loop.WallMicros(), p.lastTimestamp+1)
+		// A former primary's clock may have been ahead of this one.
+		p.lastTimestamp = max(p.shard.loop.WallMicros(), p.lastTimestamp+1, p.replica.Timestamp()+1)
 		p.current.timestamp = p.lastTimestamp
 		p.note(workWrite)
 	}
