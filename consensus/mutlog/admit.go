@@ -11,7 +11,7 @@ func (l *Log) Check(g proto.GPID, payload int) error {
 		return ErrTooLarge
 	case len(l.pending.buf)+size > l.o.MaxPending:
 		return ErrBusy
-	case !l.roomFor(size):
+	case l.stalled || !l.roomFor(size):
 		return ErrFull
 	case p == nil && len(l.parts) >= l.o.MaxPartitions:
 		return ErrTooLarge

@@ -30,6 +30,7 @@ type Log struct {
 	pending  batch
 	inflight bool
 	write    Write // the one write, reused
+	stalled  bool  // write met a full disk; NextWrite hands it out again
 	chore    *Chore
 	choreErr error // of the last chore
 
@@ -178,12 +179,17 @@ func (l *Log) tableSize() int {
 }
 
 // NextWrite returns the next write, or nil when one is in flight, nothing is pending, or there is no segment to write to
-// until a chore has made one.
+// until a chore has made one. After a write that met a full disk it returns the same one again: the owner waits a while
+// before it asks.
 func (l *Log) NextWrite() *Write {
-	if l.inflight || len(l.pending.recs) == 0 {
+	if l.inflight || len(l.pending.recs) == 0 && !l.stalled {
 		return nil
 	}
 	w := &l.write
+	if l.stalled {
+		l.inflight = true
+		return w
+	}
 	if l.active == nil || l.active.room(l.o.SegmentSize) < l.tableSize()+len(l.pending.buf) {
 		if l.spare == nil {
 			return nil
@@ -255,7 +261,11 @@ func (l *Log) place(w *Write) {
 // Complete takes back a write after Do. The list names each partition whose durable decree moved; it is valid until the next
 // Complete.
 //
-// With an error the log has given up the segment and the list names the partitions that lost records, those still pending
+// ErrNoSpace means that the disk is full and nothing is lost: the write waits, Append says ErrFull, and NextWrite hands the
+// write out again. It is written again from its first byte, so a sync that failed for want of space is not asked about bytes
+// that the kernel has given up.
+//
+// With another error the log has given up the segment and the list names the partitions that lost records, those still pending
 // included. They are quarantined until Forget. A partition should then be told EventLogFailed; whether its records beyond
 // Decree are on disk is unknown until the next write is durable, and from then on they are gone.
 func (l *Log) Complete(w *Write) ([]Durable, error) {
@@ -264,6 +274,9 @@ func (l *Log) Complete(w *Write) ([]Durable, error) {
 	l.round++
 	l.durable = l.durable[:0]
 	err := w.err
+	if l.stalled = w.full; w.full {
+		return nil, fmt.Errorf("write of log segment %d: %w: %w", w.segment.seq, ErrNoSpace, err)
+	}
 	if err != nil {
 		l.abandon(w)
 		err = fmt.Errorf("write of log segment %d: %w", w.segment.seq, err)
@@ -392,6 +405,9 @@ func (l *Log) Drain(progress func([]Durable, error)) error {
 		}
 		if err != nil {
 			errs = append(errs, err)
+		}
+		if l.stalled {
+			break
 		}
 	}
 	if len(l.pending.recs) > 0 {

@@ -419,7 +419,7 @@ func TestFailedSyncQuarantinesWhoWasInIt(t *testing.T) {
 	for name, fault := range map[string]disk.Fault{
 		"failed fsync": {Op: disk.OpSync, Glob: "*.log"},
 		"failed write": {Op: disk.OpWrite, Glob: "*.log"},
-		"short write":  {Op: disk.OpWrite, Glob: "*.log", Keep: 150, Err: syscall.ENOSPC},
+		"short write":  {Op: disk.OpWrite, Glob: "*.log", Keep: 150, Err: syscall.EIO},
 	} {
 		t.Run(name, func(t *testing.T) {
 			fsys := disk.NewMem(1)

@@ -14,6 +14,8 @@ var (
 	// ErrFull: the log is at its total size, or no new segment can be made. The partition named by OldestHolder should be
 	// flushed. Clients get ERR_DISK_INSUFFICIENT.
 	ErrFull = errors.New("log: no room")
+	// ErrNoSpace: a write met a full disk and waits for space; see Complete.
+	ErrNoSpace = errors.New("log: the disk is full")
 	// ErrTooLarge: the record is above Options.MaxRecord, or the partition above Options.MaxPartitions.
 	ErrTooLarge = errors.New("log: limit exceeded")
 	// ErrQuarantined: records of this partition were lost. Nothing is accepted for it before Forget.

@@ -1,6 +1,11 @@
 package mutlog
 
-import "pegasus/netcore/disk"
+import (
+	"errors"
+	"syscall"
+
+	"pegasus/netcore/disk"
+)
 
 // Write is one group commit: one write call and, in SyncGroup, one fdatasync. It belongs to the log lane between NextWrite and
 // Complete.
@@ -18,7 +23,8 @@ type Write struct {
 	syncRetired   bool
 	retiredFailed bool
 
-	err error
+	err  error
+	full bool // err is that the disk is full, and the write may be done again as it is
 }
 
 // Do performs the write. It blocks and may run on any goroutine, once. The error is also what Complete returns.
@@ -28,7 +34,7 @@ func (w *Write) Do() error {
 }
 
 func (w *Write) do() error {
-	w.retiredFailed = false
+	w.retiredFailed, w.full = false, false
 	if w.retired != nil {
 		var err error
 		if w.syncRetired {
@@ -37,6 +43,7 @@ func (w *Write) do() error {
 		}
 		// Its bytes are synced or given up, so an error of close has nothing left to lose.
 		_ = w.retired.Close()
+		w.retired = nil
 		if err != nil {
 			return err
 		}
@@ -61,8 +68,9 @@ func (w *Write) do() error {
 	} else {
 		_, err = w.file.WriteAt(w.batch.buf, w.off)
 	}
-	if err != nil || !w.sync {
-		return err
+	if err == nil && w.sync {
+		err = w.file.Datasync()
 	}
-	return w.file.Datasync()
+	w.full = errors.Is(err, syscall.ENOSPC)
+	return err
 }
