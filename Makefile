@@ -35,7 +35,13 @@ release: ## build the programs into bin/release/ with an optimised RocksDB linke
 test: deps ## vet, then all tests: packages, real clusters, foreign clients
 	go vet ./...
 	go test -timeout $(TEST_TIMEOUT) $(if $(RUN),-run $(RUN)) ./...
-	@$(MAKE) --no-print-directory interop
+	@$(MAKE) --no-print-directory planted interop
+
+sim: ## fresh seeds of the cluster simulator for SECONDS of wall time; a failing seed tells how to replay it
+	PACSIM_SECONDS=$(SECONDS) go test -count=1 -v -timeout $$(( $(SECONDS) + 600 ))s -run TestFreshSeeds ./consensus/pacsim
+
+planted: ## bugs planted into the replication core, each of which the simulator must find
+	go test -tags pacbugs -timeout $(TEST_TIMEOUT) -run TestPlantedBugs ./consensus/pacsim
 
 check: deps ## formatting, vet, import arrows, checksums of modules
 	@bad=$$(gofmt -l $(FOLDERS)) || exit 1; \

@@ -4,9 +4,6 @@ package pacsim
 
 import (
 	"flag"
-	"runtime"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,51 +25,25 @@ func TestPlantedBugs(t *testing.T) {
 		}
 		t.Run(b.String(), func(t *testing.T) {
 			consensus.Plant(b)
-			found, runs, spent := hunt(b)
+			start := time.Now()
+			sum := campaign(1, bugPatience, func(seed uint64) Options { return provoke(b, seed) })
+			found := sum.failed
 			if found == nil {
-				t.Fatalf("not found in %d seeds and %v", runs, spent)
+				t.Fatalf("not found in %d seeds", sum.runs)
 			}
+			spent := time.Since(start)
 			consensus.Plant(consensus.NoBug)
 			if r := Run(found.Options, nil); r.Failure != nil {
 				t.Fatalf("%v\nfails without the bug too: %v", r.Options, r.Failure)
 			}
-			t.Logf("found by seed %d, %d seeds in %v: %v", found.Options.Seed, runs, spent, found.Failure)
+			t.Logf("found by seed %d, %d seeds in %v: %v", found.Options.Seed, sum.runs, spent, found.Failure)
 		})
 	}
-}
-
-// hunt runs seeds until one fails.
-func hunt(b consensus.Bug) (found *Result, runs int64, spent time.Duration) {
-	start := time.Now()
-	var next atomic.Uint64
-	var count atomic.Int64
-	var stop atomic.Bool
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		wg.Go(func() {
-			for !stop.Load() && time.Since(start) < bugPatience {
-				r := Run(provoke(b, next.Add(1)), nil)
-				count.Add(1)
-				if r.Failure != nil {
-					mu.Lock()
-					if found == nil {
-						found = &r
-					}
-					mu.Unlock()
-					stop.Store(true)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	return found, count.Load(), time.Since(start)
 }
 
 // focus names the faults that some bugs need together. Plain seeds find these too, only later.
 var focus = map[consensus.Bug][]Fault{
-	consensus.CommitBeyondLog:  {FaultPower, FaultPowerAll, FaultSlowDisk, FaultPartition},
-	consensus.LeaseFromReceipt: {FaultDelay, FaultOneWay, FaultReconnect},
+	consensus.LeaseFromReceipt: {FaultOneWay},
 	consensus.NoTermBump:       {FaultPause, FaultPartition, FaultOneWay},
 	consensus.PongThoughAsked:  {FaultPause, FaultMetaSlow, FaultMetaSplit},
 }
@@ -85,7 +56,7 @@ func provoke(b consensus.Bug, seed uint64) Options {
 		for _, f := range of {
 			o.On[f] = true
 		}
-		o.Gap = 300 * millisecond
+		o.Gap, o.Think, o.Storm = 300*millisecond, 5*millisecond, 45*second
 	}
 	return o
 }

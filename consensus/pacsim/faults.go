@@ -117,10 +117,21 @@ func (s *Sim) block(d int64, is func(from, to int) bool) {
 	})
 }
 
+// oneWay kills one direction of a link. Sometimes the other one has been ailing before: then what was granted last arrives late.
 func (s *Sim) oneWay() {
 	from, to := s.rng.IntN(s.endpoints()), s.rng.IntN(s.endpoints())
-	s.note("link %d -> %d is dead", int64(from), int64(to))
-	s.block(s.duration(500*millisecond, 10*second), func(f, t int) bool { return f == from && t == to })
+	ailing := int64(0)
+	if s.rng.IntN(3) == 0 {
+		ailing = s.duration(second, 4*second)
+		l, by := s.net.link(to, from), 500*millisecond+s.rng.Int64N(2500*millisecond)
+		s.note("link %d -> %d is slow by %d ms", int64(to), int64(from), by/millisecond)
+		l.slow = by
+		s.later(ailing+5*second, func() { l.slow = 0 })
+	}
+	s.later(ailing, func() {
+		s.note("link %d -> %d is dead", int64(from), int64(to))
+		s.block(s.duration(500*millisecond, 10*second), func(f, t int) bool { return f == from && t == to })
+	})
 }
 
 func (s *Sim) flap() {

@@ -3,6 +3,7 @@ package pacsim
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 )
 
@@ -68,6 +69,7 @@ type Options struct {
 	FlushEvery               int64 // mean pause between flushes of a partition
 	SegmentSize              int64
 	Window                   int // mutations in flight
+	CrashStep                int // one node dies at this boundary between effects, counted from the storm's begin; 0: none
 	On                       [faultCount]bool
 }
 
@@ -93,6 +95,29 @@ func Draw(seed uint64) Options {
 	return o
 }
 
+// ParseFaults reads names separated by commas.
+func ParseFaults(list string) (on [faultCount]bool, err error) {
+	for name := range strings.SplitSeq(list, ",") {
+		i := slices.Index(faultNames[:], name)
+		if i < 0 {
+			return on, fmt.Errorf("no fault is called %q; there are %s", name, strings.Join(faultNames[:], ", "))
+		}
+		on[i] = true
+	}
+	return on, nil
+}
+
+// Names lists the faults that are on, as ParseFaults takes them.
+func (o Options) Names() string {
+	var on []string
+	for f, is := range o.On {
+		if is {
+			on = append(on, Fault(f).String())
+		}
+	}
+	return strings.Join(on, ",")
+}
+
 // Without returns o with one kind of fault turned off.
 func (o Options) Without(f Fault) Options {
 	o.On[f] = false
@@ -101,15 +126,9 @@ func (o Options) Without(f Fault) Options {
 
 // String says in one line what was drawn.
 func (o Options) String() string {
-	var on []string
-	for f, is := range o.On {
-		if is {
-			on = append(on, Fault(f).String())
-		}
-	}
 	return fmt.Sprintf("seed %d: %d nodes, %d metas, %d partitions of %d replicas (min %d), %d clients every %d ms, storm %d s with a fault every %d ms, "+
 		"loss %d‰ dup %d‰ reorder %d‰, flush every %d ms, segments of %d KiB, window %d; faults: %s",
 		o.Seed, o.Nodes, o.Metas, o.Partitions, o.Replicas, o.MinWrite, o.Clients, o.Think/millisecond, o.Storm/second,
 		o.Gap/millisecond, o.Loss, o.Duplicate, o.Reorder, o.FlushEvery/millisecond, o.SegmentSize>>10, o.Window,
-		strings.Join(on, " "))
+		o.Names())
 }

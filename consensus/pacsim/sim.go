@@ -129,6 +129,9 @@ func (s *Sim) live(res *Result) {
 	}
 	s.runFor(second)
 	s.storming = true
+	if step := s.o.CrashStep; step > 0 {
+		s.nodes[step%len(s.nodes)].steps = step
+	}
 	s.storm()
 	s.runFor(s.o.Storm)
 	s.heal()
