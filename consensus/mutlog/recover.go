@@ -46,11 +46,14 @@ type image struct {
 type segmentImage struct {
 	seq  uint64
 	last map[proto.GPID]proto.Decree // highest decree per partition
+	// synced is up to where the records themselves say that the segment was durable; end is behind the last one.
+	synced, end int64
 }
 
 // Open opens the log in dir, which is made if it does not exist, and replays it: replay gets every record that counts, per
 // partition in decree order without gaps, and none at or below Options.Flushed. Its payload is valid until it returns; an error
-// ends Open. Open blocks. It writes nothing but the directory: the log gets its first segment from a chore.
+// ends Open. Open blocks. It makes durable what it replays, and writes nothing else but the directory: the log gets its first segment
+// from a chore.
 func Open(fsys disk.FS, dir string, o Options, replay func(Record) error) (*Log, Report, error) {
 	logs, _, rep, err := OpenAll(fsys, []string{dir}, nil, o, replay)
 	if err != nil {
@@ -82,6 +85,11 @@ func OpenAll(fsys disk.FS, live, foreign []string, o Options, replay func(Record
 			return nil, nil, rep, fmt.Errorf("log %s: %w", dir, err)
 		}
 		images = append(images, im)
+	}
+	for _, im := range images {
+		if err := im.settle(fsys); err != nil {
+			return nil, nil, rep, fmt.Errorf("log %s: %w", im.dir, err)
+		}
 	}
 	m := merge(images, &o)
 	m.report(&rep)
@@ -148,6 +156,7 @@ func (im *image) scan(s *segmentImage, b []byte, rep *Report) (int, error) {
 			rep.Damages++
 		} else {
 			found++
+			s.synced, s.end = max(s.synced, int64(it.header.synced)), it.end
 			rep.Records++
 			rep.Bytes += it.end - it.off
 			if r := &it.header.rec; it.header.typ == typeMutation {
@@ -170,6 +179,31 @@ func (im *image) keep(s *segmentImage, seq uint64) {
 		im.segments = append(im.segments, s)
 	}
 	im.nextSeq = seq + 1
+}
+
+// settle makes durable what a process that died may have left in the page cache only: whatever is replayed counts as durable from
+// then on, also for peers. The bytes are written again and not only synced, because the process may have died of a failed sync,
+// after which Linux takes pages for clean that never reached the disk.
+func (im *image) settle(fsys disk.FS) error {
+	for _, s := range im.segments {
+		if s.end <= s.synced {
+			continue
+		}
+		f, err := fsys.OpenRW(path.Join(im.dir, segmentName(s.seq)))
+		if err != nil {
+			return err
+		}
+		tail := make([]byte, s.end-s.synced)
+		if err = disk.Fill(f, tail, s.synced); err == nil {
+			if _, err = f.WriteAt(tail, s.synced); err == nil {
+				err = f.Datasync()
+			}
+		}
+		if err = errors.Join(err, f.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // maxSegmentSize is the limit of Options.SegmentSize; a larger file is no segment.
