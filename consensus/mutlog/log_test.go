@@ -152,7 +152,7 @@ func TestOneWriteInFlightCarriesAllThatQueued(t *testing.T) {
 		mustAppend(t, l, rec(gpid(0), d+1, 1, 10), rec(gpid(1), d, 1, 10))
 	}
 	writes, syncs := fsys.Count(disk.OpWrite), fsys.Count(disk.OpSync)
-	for _, want := range [][]Durable{{{gpid(0), 1, 1}}, {{gpid(0), 6, 1}, {gpid(1), 5, 1}}} {
+	for _, want := range [][]Durable{{{gpid(0), 1}}, {{gpid(0), 6}, {gpid(1), 5}}} {
 		if err := w.Do(); err != nil {
 			t.Fatal(err)
 		}
@@ -433,7 +433,7 @@ func TestFailedSyncQuarantinesWhoWasInIt(t *testing.T) {
 				t.Fatal("no error")
 			}
 			d, err := l.Complete(w)
-			if err == nil || !slices.Equal(d, []Durable{{gpid(0), 5, 1}, {gpid(1), 5, 1}}) {
+			if err == nil || !slices.Equal(d, []Durable{{gpid(0), 5}, {gpid(1), 5}}) {
 				t.Fatalf("failed %v, %v", d, err)
 			}
 			r := rec(gpid(0), 6, 1, 100)
