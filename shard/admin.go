@@ -26,6 +26,27 @@ var remoteCommands = map[string]struct {
 	"server-info": {"server-info - version and start time of this server", func(n *Node, _ []string) string {
 		return n.version() + ", started at " + n.started.UTC().Format("2006-01-02 15:04:05")
 	}},
+	"server-stat": {"server-stat - what this server has done since it started", func(n *Node, _ []string) string {
+		s := n.Stats()
+		return fmt.Sprintf("gets: %d\nrange_reads: %d\nwrites: %d\nmutations: %d\nforwarded_frames: %d\ncold_reads: %d\n",
+			s.Gets, s.Ranges, s.Writes, s.Mutations, s.Forwarded, s.ColdReads)
+	}},
+}
+
+// Stats are the sums over all shards, at most a second old. It may be called from any goroutine.
+func (n *Node) Stats() Stats {
+	var sum Stats
+	for _, sh := range n.shards {
+		if s := sh.published.Load(); s != nil {
+			sum.Gets += s.Gets
+			sum.Ranges += s.Ranges
+			sum.Writes += s.Writes
+			sum.Mutations += s.Mutations
+			sum.Forwarded += s.Forwarded
+			sum.ColdReads += s.ColdReads
+		}
+	}
+	return sum
 }
 
 // command runs a remote command and returns its answer as the text that operators see.

@@ -18,6 +18,8 @@ const tickInterval = time.Second
 // tick does the periodic work of a shard and comes back.
 func (sh *Shard) tick() {
 	now := sh.loop.Now()
+	stats := sh.stats
+	sh.published.Store(&stats)
 	for _, p := range sh.partitions {
 		p.scanners.expire(now)
 		if p.idle(now) {

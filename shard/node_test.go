@@ -382,3 +382,19 @@ func TestOtherProtocols(t *testing.T) {
 	}
 	c.quiet()
 }
+
+// TestServerStat: what a node did shows in the remote command, within the second in which the shards publish it.
+func TestServerStat(t *testing.T) {
+	c := newCluster(t, 2)
+	c.table(1, 4, nil)
+	cl := c.dial()
+	fill(cl, 1, 4, 10, "v")
+	cl.get(1, 4, "k0", "s")
+	eventually(t, "the counters are published", func() bool {
+		s := c.node.Stats()
+		return s.Writes == 10 && s.Gets == 1 && s.Mutations > 0
+	})
+	if text := c.node.command(&proto.Command{Cmd: "server-stat"}); !strings.Contains(text, "writes: 10\n") {
+		t.Errorf("server-stat says %q", text)
+	}
+}

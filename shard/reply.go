@@ -56,7 +56,9 @@ func (sh *Shard) sendReply(d *dest, buf []byte) {
 	if d.shard == sh.id {
 		s := sh.loop.Session(d.ref)
 		if s == nil {
-			sh.sink = buf[:0]
+			if cap(buf) <= maxPooledBatch {
+				sh.sink = buf[:0]
+			}
 			return
 		}
 		s.SetOut(buf)

@@ -2,6 +2,7 @@ package shard
 
 import (
 	"fmt"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 
@@ -49,6 +50,7 @@ type Shard struct {
 
 	lastToken uint64
 	stats     Stats
+	published atomic.Pointer[Stats]
 
 	surveying, relieving, choring bool          // a background job of that kind is under way
 	draining, stopped             bool          // see Node.Stop
@@ -56,7 +58,8 @@ type Shard struct {
 	drained                       chan struct{} // closed when a drain has come to its end
 }
 
-// Stats count what a shard did since it started. They are plain fields of the loop; Node.Stats copies them.
+// Stats count what a shard did since it started. They are plain fields of the loop; a copy is published once a second, see
+// Node.Stats.
 type Stats struct {
 	Gets, Ranges, Writes uint64 // requests answered
 	Mutations            uint64 // proposed

@@ -298,6 +298,7 @@ func (p *partition) propose() {
 		return
 	}
 	m.tokens[0] = p.shard.nextToken()
+	p.shard.stats.Mutations++
 	p.inFlight = append(p.inFlight, m)
 	if err := p.shard.log.Check(p.gpid, m.builder.Len()); err != nil {
 		p.refuse(&consensus.Reject{Tokens: m.tokens[:], Err: logRefusal(err)})

@@ -37,23 +37,19 @@ func (l *Log) NextChore() *Chore {
 	if l.chore != nil {
 		return nil
 	}
-	c := &Chore{fs: l.fs, log: l, duty: l.files, size: l.o.SegmentSize}
-	if l.spare == nil {
-		if len(l.free) == 0 && !l.mayGrow() {
-			l.dropHoldingPins()
-		}
-		switch {
-		case len(l.free) > 0:
-			c.make, c.recycle = true, l.free[0]
+	if l.spare == nil && len(l.free) == 0 && !l.mayGrow() {
+		l.dropHoldingPins()
+	}
+	spare := l.spare == nil && (len(l.free) > 0 || l.mayGrow())
+	if !spare && len(l.files.close) == 0 && len(l.files.remove) == 0 {
+		return nil // asked after every write, so nothing is allocated for this answer
+	}
+	c := &Chore{fs: l.fs, log: l, duty: l.files, size: l.o.SegmentSize, make: spare}
+	if spare {
+		if len(l.free) > 0 {
+			c.recycle = l.free[0]
 			l.free = slices.Delete(l.free, 0, 1)
-		case l.mayGrow():
-			c.make = true
 		}
-	}
-	if !c.make && len(c.duty.close) == 0 && len(c.duty.remove) == 0 {
-		return nil
-	}
-	if c.make {
 		c.seq = l.nextSeq
 		l.nextSeq++
 	}
