@@ -23,9 +23,12 @@ type fakeMeta struct {
 	parts   map[proto.GPID]proto.PartitionConfig
 	conns   map[net.Conn]*metaSession
 	reports map[proto.GPID]proto.ReplicaReport // newest of each replica
-	hellos  int
-	beacons int
-	node    proto.NodeID
+	// reporters tell whose the newest report is.
+	reporters map[proto.GPID]proto.NodeID
+	group     *groupMeta // nil for tables of one replica on one node
+	hellos    int
+	beacons   int
+	node      proto.NodeID
 
 	silent   bool           // read everything, answer nothing
 	deaf     bool           // answer Hello, no beacons
@@ -46,7 +49,7 @@ func newFakeMeta(t testing.TB) *fakeMeta {
 	}
 	m := &fakeMeta{
 		t: t, ln: ln, cluster: "test", apps: map[int32]proto.AppInfo{}, parts: map[proto.GPID]proto.PartitionConfig{},
-		conns: map[net.Conn]*metaSession{}, reports: map[proto.GPID]proto.ReplicaReport{},
+		conns: map[net.Conn]*metaSession{}, reports: map[proto.GPID]proto.ReplicaReport{}, reporters: map[proto.GPID]proto.NodeID{},
 	}
 	m.done.Add(1)
 	go m.accept()
@@ -147,10 +150,17 @@ func (m *fakeMeta) take(s *metaSession, f *proto.PeerFrame) {
 		case m.redirect.IsValid():
 			s.send(proto.PeerHelloAck, &proto.NodeHelloAck{Err: proto.ErrForwardToOthers, Leader: m.redirect})
 		default:
-			s.send(proto.PeerHelloAck, &proto.NodeHelloAck{
+			ack := proto.NodeHelloAck{
 				ClusterName: m.cluster, Revision: 1, Apps: slices.Collect(maps.Values(m.apps)),
 				Partitions: slices.Collect(maps.Values(m.parts)),
-			})
+			}
+			if m.group != nil {
+				m.joined(s, &h)
+				ack.Nodes = slices.Collect(maps.Values(m.group.nodes))
+				ack.Settings = slices.Collect(maps.Values(m.group.settings))
+				ack.Partitions = slices.DeleteFunc(ack.Partitions, func(c proto.PartitionConfig) bool { return !holds(&c, h.Node) })
+			}
+			s.send(proto.PeerHelloAck, &ack)
 		}
 	case proto.PeerBeacon:
 		var b proto.NodeBeacon
@@ -159,10 +169,18 @@ func (m *fakeMeta) take(s *metaSession, f *proto.PeerFrame) {
 		if !m.deaf && !m.silent {
 			s.send(proto.PeerBeaconAck, &proto.NodeBeaconAck{SentAt: b.SentAt})
 		}
+		if m.group != nil {
+			m.guard()
+		}
 	case proto.PeerUpdateConfig:
 		var u proto.UpdateConfig
 		unmarshal(&u)
 		if m.holdAcks {
+			return
+		}
+		if m.group != nil {
+			ack := m.reconfigure(&u)
+			s.send(proto.PeerUpdateConfigAck, &ack)
 			return
 		}
 		ack := proto.UpdateConfigAck{Config: u.Config}
@@ -176,7 +194,7 @@ func (m *fakeMeta) take(s *metaSession, f *proto.PeerFrame) {
 		var r proto.NodeReport
 		unmarshal(&r)
 		for _, rep := range r.Replicas {
-			m.reports[rep.GPID] = rep
+			m.reports[rep.GPID], m.reporters[rep.GPID] = rep, r.Node
 		}
 	default:
 		m.t.Errorf("fake meta: frame of kind %d", f.Kind)
