@@ -113,12 +113,12 @@ func (a *author) check(ctx context.Context) {
 	}
 }
 
-// faultPatience is the deadline of everything together; three crashes take a while.
+// faultPatience is the deadline of everything together. The client waits seconds before it connects again.
 const faultPatience = 90 * time.Second
 
-// TestServersKilled kills each server in turn under the load of the official client. What it was told must be true, and
-// it must find its way back by itself.
-func TestServersKilled(t *testing.T) {
+// TestServerKilled kills a server under the load of the official client. What it was told must be true, and it must find
+// its way to the new primaries and back by itself.
+func TestServerKilled(t *testing.T) {
 	if os.Getenv("PEGASUS_ONEBOX_DIR") == "" {
 		t.Skip("this cluster is not one to break")
 	}
@@ -154,13 +154,11 @@ func TestServersKilled(t *testing.T) {
 		}
 	}
 	progress("at first")
-	for i := range replicas() {
-		name := fmt.Sprintf("replica%d", i+1)
-		onebox(t, "kill", name)
-		progress("without " + name)
-		onebox(t, "restart", name)
-		progress("with " + name + " back")
-	}
+	const name = "replica2"
+	onebox(t, "kill", name)
+	progress("without " + name)
+	onebox(t, "restart", name)
+	progress("with " + name + " back")
 	end()
 	steps, keys := int64(0), 0
 	for _, a := range authors {
