@@ -57,7 +57,8 @@ type Store interface {
 	// Apply writes mutations atomically, together with decree, which must be larger than every decree applied before.
 	// Each element of batches is the records of one mutation as built by BatchBuilder, applied in order. Nothing is synced:
 	// the shard log is the write-ahead log. The slices may be reused when Apply returns. An error leaves the store
-	// unusable for writes until it is reopened.
+	// unusable for writes until it is reopened, but ErrNoSpace does not: nothing was written, and the same Apply may be tried
+	// again.
 	Apply(decree proto.Decree, batches ...[]byte) error
 
 	// Stalled tells whether Apply would currently block because flushes or compactions lag behind.

@@ -202,6 +202,9 @@ func metaFamily() *grocksdb.Options {
 	// The decree's record is overwritten where it stands instead of being added once more by every apply: small applies cost
 	// a quarter less, and the memtable does not fill with decrees. The family has no snapshots then; nobody takes one.
 	cf.SetInplaceUpdateSupport(true)
+	// It never holds more than a few records. The default would be 64 MiB, and after a full disk RocksDB goes on only when as much
+	// is free as the largest write buffer of the store takes.
+	cf.SetWriteBufferSize(256 << 10)
 	cf.SetNumLevels(levels)
 	cf.SetCompression(grocksdb.NoCompression)
 	return cf

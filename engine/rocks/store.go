@@ -148,7 +148,10 @@ func (s *Store) Apply(decree proto.Decree, batches ...[]byte) error {
 	var st C.pg_status
 	C.pg_apply(s.c, chars(s.batch), C.size_t(len(s.batch)), &st)
 	if err := statusErr(&st); err != nil {
-		s.broken.Store(true)
+		// A full disk stops RocksDB before it writes anything, and until it has recovered by itself.
+		if !errors.Is(err, engine.ErrNoSpace) {
+			s.broken.Store(true)
+		}
 		return err
 	}
 	s.applied.Store(int64(decree))
@@ -221,11 +224,21 @@ func (s *Store) Flush() (proto.Decree, error) {
 		return 0, engine.ErrClosed
 	}
 	defer s.gate.leave()
-	if err := s.flush(); err != nil {
-		return 0, err
+	// While RocksDB recovers from a full disk it says that a flush is over which has not begun. The decree tells.
+	want := s.AppliedDecree()
+	for range flushAttempts {
+		if err := s.flush(); err != nil {
+			return 0, err
+		}
+		if d, err := s.persistedDecree(); err != nil || d >= want {
+			return d, err
+		}
 	}
-	return s.persistedDecree()
+	return 0, fmt.Errorf("%w: %s: flushes do not reach decree %d", engine.ErrIO, s.dir, want)
 }
+
+// flushAttempts is how many flushes may do nothing before it is taken for an error.
+const flushAttempts = 3
 
 func (s *Store) flush() error {
 	var st C.pg_status
