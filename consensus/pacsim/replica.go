@@ -17,7 +17,11 @@ type replica struct {
 	media   *media
 	machine *consensus.Replica
 	effects consensus.Effects
-	failed  bool // the log or the store lost something: only a new replica may follow
+	failed  bool // a log write failed or the log lost something: only a new replica may follow
+	// gone is the ballot from which on a configuration without this node lets a failed replica be given up. Until then an ask that is
+	// under way may make a member of the node, and what it has acknowledged must be there: after a failed write everything durable
+	// still is, and a restart brings it back.
+	gone proto.Ballot
 
 	// prints identifies what is prepared and not committed, for the checkers.
 	prints map[proto.Decree]uint64
@@ -78,7 +82,12 @@ func (n *node) recover() bool {
 		n.open(part, m, tails[part])
 		if lost {
 			// It is open so that it can say that it is not fit: it may be what the register calls the primary.
-			n.after(0, n.parts[part].logFailed)
+			// What it holds is not what it acknowledged, so nothing is gained by keeping it.
+			r := n.parts[part]
+			n.after(0, func() {
+				r.logFailed()
+				r.gone = r.machine.Ballot()
+			})
 		}
 	}
 	return true
@@ -364,7 +373,7 @@ func (r *replica) logFailed() {
 		return
 	}
 	r.n.s.notePart(r.part, r.n, "log failed")
-	r.failed = true
+	r.failed, r.gone = true, r.machine.Ballot()+1
 	r.step(&consensus.Event{Kind: consensus.EventLogFailed})
 	r.abandon()
 	r.n.link.report(r)
@@ -377,7 +386,7 @@ func (r *replica) tick() {
 		return
 	}
 	if r.failed {
-		if c := r.wanted; c.Ballot > 0 && c.Primary != n.name && !slices.Contains(c.Secondaries, n.name) {
+		if c := r.wanted; c.Ballot >= max(1, r.gone) && c.Primary != n.name && !slices.Contains(c.Secondaries, n.name) {
 			n.discard(r.part)
 		}
 		return
