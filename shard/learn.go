@@ -51,6 +51,7 @@ func (p *partition) readLog(r *consensus.ReadLog) {
 		return
 	}
 	p.refs++
+	sh.stats.LogReads++
 	sh.learnLane(func() message {
 		done := &logRead{partition: p, replica: p.replica, learner: learner, reader: reader}
 		bytes := 0
@@ -124,6 +125,7 @@ func (p *partition) sendCheckpoint(learner proto.NodeID) {
 	p.learners[learner] = aid
 	p.refs++
 	store := p.store
+	sh.stats.Checkpoints++
 	sh.learnLane(func() message {
 		done := &checkpointMade{partition: p, replica: p.replica, learner: learner, aid: aid}
 		if done.err = os.MkdirAll(filepath.Dir(aid.dir), 0o755); done.err != nil {
@@ -377,6 +379,7 @@ func (m *checkpointInstalled) deliver(sh *Shard) {
 	p.store.SetTableOptions(p.tableOptions())
 	p.env.DataVersion = p.store.DataVersion()
 	p.flushed = m.fetched.decree
+	sh.stats.Installs++
 	if p.state == replicaInstalling {
 		p.state = replicaOpen
 		p.step(&consensus.Event{Kind: consensus.EventCheckpointInstalled, Decree: m.fetched.decree})

@@ -131,6 +131,10 @@ func (p *partition) adoptConfig() {
 	if p.wants && p.state == replicaOpen {
 		p.wants = false
 		p.step(&consensus.Event{Kind: consensus.EventConfigure, Config: p.wanted})
+		if m := p.ahead; m != nil && p.state == replicaOpen {
+			p.ahead = nil
+			p.propound(m)
+		}
 	}
 }
 

@@ -29,6 +29,7 @@ type partition struct {
 	promised   proto.Ballot          // consensus waits for this ballot to be on disk; 0 = for none
 	flushed    proto.Decree          // the store survives without the log up to here
 	persisting bool                  // a ballot is being written
+	ahead      *proposal             // meta's newest one, when it is based on a configuration that is not acted on yet
 	asking     proto.PartitionConfig // what a proposal of meta was based on, until the store is open and meta was asked
 	again      *reassignment         // meta's newest word on a replica that is closing
 	refs       int                   // lane jobs and iterators that use the store

@@ -169,8 +169,12 @@ func (a *askRefused) deliver(sh *Shard) {
 func (p *partition) propound(m *proposal) {
 	p.shard.logger.Debug("proposal", zap.Stringer("gpid", p.gpid), zap.Stringer("type", m.Type), zap.Stringer("node", m.Node),
 		zap.Int64("ballot", int64(m.Config.Ballot)))
-	if m.Config.Ballot < p.replica.Ballot() {
+	switch b := p.replica.Ballot(); {
+	case m.Config.Ballot < b:
 		return // based on what is no more
+	case m.Config.Ballot > b:
+		p.ahead = m // of the configuration, which is being made durable
+		return
 	}
 	switch m.Type {
 	case proto.CTAddSecondary, proto.CTAddSecondaryForLB:

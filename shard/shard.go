@@ -65,6 +65,9 @@ type Stats struct {
 	Mutations            uint64 // proposed
 	Forwarded            uint64 // frames that arrived on the wrong loop
 	ColdReads            uint64 // reads that had to touch storage
+	LogReads             uint64 // ranges of the log read for learners
+	Checkpoints          uint64 // made for learners
+	Installs             uint64 // checkpoints of other nodes that became the store
 	PeerDrops            uint64 // frames to other nodes that could not be sent
 	LogRefusals          uint64 // mutations of a primary that the log had no room for
 }
