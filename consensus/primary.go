@@ -149,6 +149,8 @@ func (r *Replica) answer(from proto.NodeID, m *proto.ReplMessage, out *Effects) 
 		r.acknowledged(p, m, out)
 	case proto.ReplPong:
 		p.confirmed = max(p.confirmed, m.Term)
+		// It may have fallen: a member that restarted has applied what its log knew to be committed, and has to be told again.
+		p.applied = min(m.Committed, r.committed)
 	case proto.ReplNack:
 		r.lacks(p, m.Decree, out)
 	case proto.ReplLearnRequest:

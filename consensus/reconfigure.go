@@ -224,7 +224,7 @@ func (r *Replica) wanted() (Ask, bool) {
 		return r.renew(), true
 	}
 	for _, p := range r.peers {
-		if !p.learner && (p.drop || r.leases.Lost(p.node, r.now)) {
+		if !p.learner && (p.drop || r.leases.Lost(p.node, r.now) && !r.mayBeAlone()) {
 			return Ask{Type: proto.CTRemove, Node: p.node, Config: r.next(r.self, p.node, proto.NodeID{})}, true
 		}
 	}
@@ -248,6 +248,29 @@ func (r *Replica) wanted() (Ask, bool) {
 		return r.renew(), true // what was asked is not wanted any more, but may still be accepted
 	}
 	return Ask{}, false
+}
+
+// mayBeAlone tells whether this member reaches too few others to take writes, and has not for long. Then it may be the one that
+// is cut off while the others could go on together, so it leaves the register to them for a grace; if nobody moves it, it acts
+// after all. A lease is shorter than a grace, so whoever is cut off knows it before it may accuse anybody.
+func (r *Replica) mayBeAlone() bool {
+	return r.aloneSince != 0 && r.now-r.aloneSince < int64(r.timing.Grace)
+}
+
+// watchReach keeps aloneSince.
+func (r *Replica) watchReach() {
+	reached := 1
+	for _, n := range r.config.Secondaries {
+		if n != r.self && r.leases.Valid(n, r.now) {
+			reached++
+		}
+	}
+	switch {
+	case reached >= r.min:
+		r.aloneSince = 0
+	case r.aloneSince == 0:
+		r.aloneSince = r.now
+	}
 }
 
 // next is the configuration after this one, without one node and with another as secondary; either may be zero.
@@ -274,7 +297,7 @@ func (r *Replica) renew() Ask {
 // takeOver asks for the place of a primary that is dead, as far as its leases tell.
 func (r *Replica) takeOver() (Ask, bool) {
 	accused := r.follower.accused
-	if !accused && (r.ask.accuseAt == 0 || r.now < r.ask.accuseAt || !r.leases.Expired(r.config.Primary, r.now)) {
+	if !accused && (r.ask.accuseAt == 0 || r.now < r.ask.accuseAt || !r.leases.Expired(r.config.Primary, r.now) || r.mayBeAlone()) {
 		return Ask{}, false
 	}
 	if !r.known {

@@ -59,8 +59,10 @@ type Replica struct {
 	learners  int // of peers
 	history   history
 	announced int64
-	ownDelay  delay // of the local log
-	handOver  handOver
+	// aloneSince is since when this member reaches too few others to take writes, 0 when it reaches enough; see mayBeAlone.
+	aloneSince int64
+	ownDelay   delay // of the local log
+	handOver   handOver
 
 	ask asking
 }
@@ -170,6 +172,7 @@ func (r *Replica) tick(out *Effects) {
 			r.promises = append(r.promises[:i], r.promises[i+1:]...)
 		}
 	}
+	r.watchReach()
 	switch r.role {
 	case Primary:
 		r.tickPrimary(out)
