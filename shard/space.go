@@ -1,0 +1,236 @@
+package shard
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+
+	"pegasus/consensus"
+	"pegasus/consensus/mutlog"
+	"pegasus/engine"
+	"pegasus/netcore/disk"
+	"pegasus/netcore/proto"
+)
+
+// A full disk makes the replicas on it refuse writes with ERR_DISK_INSUFFICIENT; reads go on, nobody is quarantined, and writes
+// are taken again when there is space.
+//
+// Three things stand behind that. The watermark: once a second, off the loops, every directory is asked what is available; below
+// the reserve its replicas refuse writes while there is still room for what was accepted. The members: a write needs all of them,
+// so a node tells the others with every lease message whether any of its directories is full, and primaries refuse for members
+// there. (Not by acknowledgements: a full member gets nothing that it could acknowledge, and must be able to take it back. The
+// price is that of several disks in a node one full one counts for all.) And what ran into ENOSPC nevertheless waits: the log
+// write, what is committed and not applied, records and files; all of it is tried again with the tick.
+//
+// Rejected: giving up replicas and relearning them. It frees nothing on the disk in question and loses copies when they matter.
+type space struct {
+	fs      disk.FS
+	reserve int64 // bytes; 0 = no watermark
+	roots   []root
+	logger  *zap.Logger
+
+	// trouble is set when anything below is; the path of a write looks at nothing else in good times.
+	trouble atomic.Bool
+	full    atomic.Bool // any root
+
+	mu    sync.Mutex
+	nodes map[proto.NodeID]struct{} // others that said that they are full
+}
+
+// root is a data directory or, with an empty tag, that of the logs, which all replicas need.
+type root struct {
+	path, tag string
+	full      *atomic.Bool
+}
+
+// spaceInterval is how often the directories are looked at.
+const spaceInterval = time.Second
+
+func newSpace(fsys disk.FS, reserve int64, disks *disks, logs string, logger *zap.Logger) *space {
+	s := &space{fs: fsys, reserve: reserve, logger: logger, nodes: map[proto.NodeID]struct{}{}}
+	for _, r := range disks.roots {
+		s.roots = append(s.roots, root{path: r.path, tag: r.tag, full: new(atomic.Bool)})
+	}
+	s.roots = append(s.roots, root{path: logs, full: new(atomic.Bool)})
+	return s
+}
+
+// watch looks after the directories until stop is closed. It blocks.
+func (s *space) watch(stop <-chan struct{}) {
+	t := time.NewTicker(spaceInterval)
+	defer t.Stop()
+	for {
+		s.check()
+		select {
+		case <-t.C:
+		case <-stop:
+			return
+		}
+	}
+}
+
+// check asks for the space of every directory. One that cannot be asked is left as it was.
+func (s *space) check() {
+	for _, r := range s.roots {
+		have, err := s.fs.Space(r.path)
+		if err != nil {
+			s.logger.Warn("cannot tell the space of a disk", zap.String("dir", r.path), zap.Error(err))
+			continue
+		}
+		low := s.reserve > 0 && have.Available < min(have.Total/10, s.reserve)
+		if r.full.Swap(low) == low {
+			continue
+		}
+		if low {
+			s.logger.Error("disk is full: writes are refused", zap.String("dir", r.path), zap.Int64("available", have.Available))
+		} else {
+			s.logger.Info("disk has space again", zap.String("dir", r.path), zap.Int64("available", have.Available))
+		}
+	}
+	s.conclude()
+}
+
+// hit takes note that something got ENOSPC: all directories count as full until the next look.
+func (s *space) hit() {
+	for _, r := range s.roots {
+		r.full.Store(true)
+	}
+	s.conclude()
+}
+
+func (s *space) conclude() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	full := slices.ContainsFunc(s.roots, func(r root) bool { return r.full.Load() })
+	s.full.Store(full)
+	s.trouble.Store(full || len(s.nodes) > 0)
+}
+
+// heard takes what another node says of itself.
+func (s *space) heard(node proto.NodeID, full bool) {
+	if !full && !s.trouble.Load() {
+		return
+	}
+	s.mu.Lock()
+	if full {
+		s.nodes[node] = struct{}{}
+	} else {
+		delete(s.nodes, node)
+	}
+	s.mu.Unlock()
+	s.conclude()
+}
+
+// lacks tells whether replicas in the data directory of that tag lack space.
+func (s *space) lacks(tag string) bool {
+	return s.full.Load() && slices.ContainsFunc(s.roots, func(r root) bool { return (r.tag == "" || r.tag == tag) && r.full.Load() })
+}
+
+// fullMember tells whether one of the nodes said that it is full.
+func (s *space) fullMember(nodes []proto.NodeID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(nodes, func(n proto.NodeID) bool { _, ok := s.nodes[n]; return ok })
+}
+
+// outOfSpace tells whether err is that a disk is full, whoever says so.
+func outOfSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, engine.ErrNoSpace) ||
+		errors.Is(err, mutlog.ErrNoSpace)
+}
+
+// lacksSpace tells whether writes must be refused because a member has no space for them.
+func (p *partition) lacksSpace() bool {
+	s := p.shard.node.space
+	return p.parked > 0 || len(p.backlog) > 0 ||
+		s.trouble.Load() && (s.lacks(p.dir.tag) || s.fullMember(p.wanted.Secondaries))
+}
+
+// later runs fn with the next tick, when what lacked space is tried again.
+func (sh *Shard) later(why string, p *partition, err error, fn func()) {
+	sh.node.space.hit()
+	sh.logger.Warn("no space on disk; it will be tried again", zap.Stringer("gpid", p.gpid), zap.String("what", why), zap.Error(err))
+	sh.retries = append(sh.retries, fn)
+}
+
+// retry goes on with everything that waits for space.
+func (sh *Shard) retry() {
+	retries := sh.retries
+	sh.retries = nil
+	for _, fn := range retries {
+		fn()
+	}
+	sh.logJob.stalled = false
+	sh.startLogWrite()
+	for _, p := range sh.partitions {
+		if len(p.backlog) > 0 {
+			p.workOffBacklog()
+		}
+		if p.parked > 0 && p.state == replicaOpen {
+			p.parked = 0
+			p.settle()
+			p.note(workWrite)
+		}
+	}
+}
+
+// park keeps what is committed and could not be applied. Its tokens move to memory of their own, because the next step of the
+// replica reuses theirs; it comes before everything that is committed later.
+func (p *partition) park() {
+	for i := p.parked; i < len(p.committed); i++ {
+		p.committed[i].Tokens = slices.Clone(p.committed[i].Tokens)
+	}
+	p.parked = len(p.committed)
+}
+
+// applied tells whether everything that was found when this replica became primary is in the store, so that reads may be
+// answered from it. What was committed later and is parked has been answered to nobody.
+func (p *partition) applied() bool {
+	return p.parked == 0 || p.store.AppliedDecree() >= p.found
+}
+
+// appendLater keeps a record for which the log has no room now, with everything behind it: what consensus has appended must get
+// into the log, in that order. Only a new primary comes here, which prepares its window again; all others ask for room first.
+func (p *partition) appendLater(m *consensus.Mutation) {
+	if len(p.backlog) == 0 {
+		p.shard.logger.Warn("shard log has no room for what a new primary prepares again; it waits", zap.Stringer("gpid", p.gpid))
+	}
+	later := *m
+	later.Tokens = nil
+	p.backlog = append(p.backlog, later)
+}
+
+// workOffBacklog appends what waits, as far as the log takes it.
+func (p *partition) workOffBacklog() {
+	waiting := p.backlog
+	p.backlog = nil
+	for i := range waiting {
+		if p.state != replicaOpen {
+			return
+		}
+		p.appendToLog(&waiting[i])
+	}
+}
+
+// rebuildOverlay indexes what is in flight anew, when mutations have left that are at neither end.
+func (p *partition) rebuildOverlay() {
+	active := p.overlay.active
+	p.overlay = overlay{active: active}
+	for _, m := range p.inFlight {
+		m.overlaid, m.overlaidBytes = 0, 0
+		if active {
+			p.overlay.add(m)
+		}
+	}
+	if p.current != nil {
+		p.current.overlaid, p.current.overlaidBytes = 0, 0
+		if active {
+			p.overlay.add(p.current)
+		}
+	}
+}
