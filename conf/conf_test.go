@@ -198,7 +198,7 @@ FILE:12: log.sync: "never": want "group" or "os"
 FILE:13: log.segment_size: 64: want a size such as "64MiB" (units B, KiB, MiB, GiB, TiB)
 FILE:14: log.max_total_size: 8MiB: want at least four segments of log.segment_size 64MiB
 FILE:17: limits.max_frame: "900 GiB": want 1MiB to 1GiB
-FILE:18: limits.max_sesions: unknown key; known here: max_frame, max_inbound, max_outbound, max_scan_contexts, max_sessions, max_write, prepare_window_bytes, prepare_window_count
+FILE:18: limits.max_sesions: unknown key; known here: max_frame, max_inbound, max_outbound, max_scan_contexts, max_sessions, max_write, min_free_disk, prepare_window_bytes, prepare_window_count
 FILE:21: requests.iteration_time: "soon": want a duration such as "500ms", "3s" or "5m"
 FILE:23: nodes: unknown key; known here: cluster_name, limits, log, logging, meta_link, metas, node, replication, requests, store
 FILE:27: logging.level: "loud": want "debug" or "info" or "warn" or "error"`, "FILE", path)

@@ -53,6 +53,7 @@ type Limits struct {
 	PrepareWindowCount int  `toml:"prepare_window_count" allow:"1..65536"`
 	PrepareWindowBytes Size `toml:"prepare_window_bytes" allow:"1MiB..1GiB"`
 	MaxScanContexts    int  `toml:"max_scan_contexts" allow:"1..1000000"`
+	MinFreeDisk        Size `toml:"min_free_disk" allow:"0B..16TiB"`
 }
 
 // Requests bound the work of one request. The defaults are those of Apache Pegasus: clients see them.
@@ -111,6 +112,7 @@ func DefaultReplica() *Replica {
 			PrepareWindowCount: 1024,
 			PrepareWindowBytes: 16 * MiB,
 			MaxScanContexts:    1000,
+			MinFreeDisk:        1 * GiB,
 		},
 		Requests: Requests{
 			MultiGetMaxIterationCount: 3000,

@@ -113,6 +113,9 @@ func (p *partition) admitWrite(req *proto.Request) verdict {
 	if !p.mayWrite() {
 		return verdict{err: proto.ErrInvalidState}
 	}
+	if p.lacksSpace() {
+		return verdict{err: proto.ErrDiskInsufficient}
+	}
 	return verdict{}
 }
 

@@ -46,8 +46,16 @@ func (p *partition) appendToLog(m *consensus.Mutation) {
 	rec := mutlog.Record{
 		GPID: p.gpid, Ballot: m.Ballot, Decree: m.Decree, Committed: m.Committed, Timestamp: m.Timestamp, Payload: m.Batch,
 	}
-	if err := p.shard.log.Append(&rec); err != nil {
-		// Room was checked before the proposal; an append that fails all the same leaves a hole that only a new log heals.
+	if len(p.backlog) > 0 {
+		p.appendLater(m)
+		return
+	}
+	switch err := p.shard.log.Append(&rec); {
+	case err == nil:
+	case errors.Is(err, mutlog.ErrFull), errors.Is(err, mutlog.ErrBusy):
+		p.appendLater(m)
+	default:
+		// A record that the log will never take leaves a hole that only a new log heals.
 		p.quarantine("shard log refused a record: " + err.Error())
 	}
 }
@@ -61,6 +69,10 @@ func (p *partition) applyCommitted() {
 	if len(p.committed) == 0 {
 		return
 	}
+	if p.parked > 0 {
+		p.park()
+		return
+	}
 	batches := p.shard.batchScratch[:0]
 	for i := range p.committed {
 		if len(p.committed[i].Batch) > 0 {
@@ -71,6 +83,12 @@ func (p *partition) applyCommitted() {
 	err := p.store.Apply(last, batches...)
 	clear(batches)
 	p.shard.batchScratch = batches[:0]
+	if outOfSpace(err) {
+		p.park()
+		p.shard.node.space.hit()
+		p.shard.logger.Warn("store has no space; what is committed waits", zap.Stringer("gpid", p.gpid), zap.Error(err))
+		return
+	}
 	for i := range p.committed {
 		m := &p.committed[i]
 		if len(m.Tokens) > 0 {
@@ -129,6 +147,10 @@ func (p *partition) storeFailed(err error) {
 	if errors.Is(err, engine.ErrClosed) || errors.Is(err, rocks.ErrBatchTooLarge) {
 		return
 	}
+	if outOfSpace(err) {
+		p.shard.node.space.hit()
+		return
+	}
 	p.quarantine("store: " + err.Error())
 }
 
@@ -154,13 +176,18 @@ func (p *partition) quarantine(reason string) {
 // startLogWrite hands what has been appended to the log lane, unless a write is under way: what comes meanwhile goes with
 // the next one.
 func (sh *Shard) startLogWrite() {
+	job := &sh.logJob
+	if job.stalled {
+		return
+	}
 	w := sh.log.NextWrite()
 	if w == nil {
 		return
 	}
-	job := &sh.logJob
-	job.write = w
-	job.after, sh.afterLogWrite = sh.afterLogWrite, job.after[:0]
+	if job.write == nil { // otherwise it is the one that met a full disk
+		job.write = w
+		job.after, sh.afterLogWrite = sh.afterLogWrite, job.after[:0]
+	}
 	if err := sh.logLane.Submit(job.submit); err != nil {
 		invariant.Assertf(false, "shard %d: log lane refused its only job: %v", sh.id, err)
 	}
@@ -181,10 +208,12 @@ func (sh *Shard) whenLogged(fn func(error)) {
 
 // logJob is the one log write in flight; it is reused, as there is never a second one.
 type logJob struct {
-	shard  *Shard
-	write  *mutlog.Write
-	after  []func(error) // to be called when this write is over
-	submit func()        // run, bound once
+	shard *Shard
+	write *mutlog.Write
+	// stalled: write met a full disk; it is tried again with the next tick.
+	stalled bool
+	after   []func(error) // to be called when this write is over
+	submit  func()        // run, bound once
 }
 
 func (j *logJob) run() {
@@ -195,8 +224,14 @@ func (j *logJob) run() {
 
 func (j *logJob) deliver(sh *Shard) {
 	w := j.write
-	j.write = nil
 	moved, err := sh.log.Complete(w)
+	if errors.Is(err, mutlog.ErrNoSpace) {
+		j.stalled = true
+		sh.node.space.hit()
+		sh.logger.Warn("shard log has no space; its write waits", zap.Error(err))
+		return
+	}
+	j.write = nil
 	for _, d := range moved {
 		p := sh.partitions[d.GPID]
 		switch {

@@ -17,6 +17,7 @@ import (
 
 	"pegasus/consensus"
 	"pegasus/consensus/mutlog"
+	"pegasus/engine"
 	"pegasus/engine/rocks"
 	"pegasus/netcore/invariant"
 	"pegasus/netcore/lane"
@@ -217,6 +218,11 @@ func (p *partition) install(in consensus.Install) {
 		partition: p, replica: p.replica, decree: in.Decree, staging: filepath.Join(p.dir.path, stagingDir), end: cancel,
 	}
 	source, ok := sh.peers.nodes[in.From]
+	if sh.node.space.full.Load() {
+		done.err = engine.ErrNoSpace
+		sh.deliverLater(done)
+		return
+	}
 	if !ok || !source.Transfer.IsValid() {
 		done.err = fmt.Errorf("nobody knows where %v hands out checkpoints", in.From)
 		sh.deliverLater(done)
@@ -286,6 +292,7 @@ func (p *partition) installIfIdle() {
 	p.settle()
 	p.scanners.closeAll()
 	p.state = replicaInstalling
+	p.backlog = nil // the log forgets what came before
 	p.refs++
 	sh.log.Forget(p.gpid)
 	sh.whenLogged(func(err error) {
@@ -318,7 +325,10 @@ func (p *partition) swap(m *checkpointFetched) {
 	options.MustExist = true
 	p.shard.background(func() message {
 		done := &checkpointInstalled{fetched: m}
-		if done.err = store.Close(); done.err == nil {
+		if store != nil { // nil when a full disk made it begin anew
+			done.err = store.Close()
+		}
+		if done.err == nil {
 			done.err = swapStore(dir, m.staging)
 		}
 		if done.err == nil {
@@ -330,6 +340,9 @@ func (p *partition) swap(m *checkpointFetched) {
 
 // swapStore puts the staged checkpoint in the place of the store.
 func swapStore(dir replicaDir, staging string) error {
+	if _, err := os.Stat(staging); errors.Is(err, fs.ErrNotExist) {
+		return nil // swapped already, by an attempt that had no space to go on
+	}
 	old := filepath.Join(dir.path, replacedDir)
 	if err := os.RemoveAll(old); err != nil {
 		return err
@@ -364,6 +377,11 @@ func (m *checkpointInstalled) deliver(sh *Shard) {
 	if m.err == nil && m.store.AppliedDecree() != m.fetched.decree {
 		m.err = fmt.Errorf("checkpoint is of decree %d, %d was announced", m.store.AppliedDecree(), m.fetched.decree)
 	}
+	if outOfSpace(m.err) && p.state == replicaInstalling {
+		p.refs++
+		sh.later("installing a checkpoint", p, m.err, func() { p.swap(m.fetched) })
+		return
+	}
 	if m.err != nil {
 		if m.store != nil {
 			p.store = m.store
@@ -393,7 +411,7 @@ func (m *checkpointInstalled) deliver(sh *Shard) {
 // inviter repeats itself.
 func (sh *Shard) makeRoomForLearner(g proto.GPID, failed *partition) *partition {
 	app, known := sh.apps[g.App]
-	if !known || app.Status != proto.AppAvailable {
+	if !known || app.Status != proto.AppAvailable || sh.node.space.full.Load() {
 		return nil
 	}
 	if failed != nil {

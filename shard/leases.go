@@ -59,6 +59,7 @@ func (l *nodeLeases) beat(sh *Shard) {
 
 func (l *nodeLeases) send(sh *Shard, to proto.NodeID, m *proto.LeaseMessage) {
 	if link := sh.peers.control(to); link != nil && link.up {
+		m.DiskFull = sh.node.space.full.Load()
 		// A beacon that cannot be sent is a beacon that was lost.
 		_ = link.frame(proto.PeerLease, proto.AppendLeaseMessage(nil, m))
 	}
@@ -66,6 +67,7 @@ func (l *nodeLeases) send(sh *Shard, to proto.NodeID, m *proto.LeaseMessage) {
 
 // receive takes a lease message on the loop that it arrived on; shard 0 works on it.
 func (l *nodeLeases) receive(sh *Shard, from proto.NodeID, m proto.LeaseMessage) {
+	sh.node.space.heard(from, m.DiskFull)
 	if sh.id != 0 {
 		sh.node.shards[0].deliverLater(&leaseArrived{from: from, message: m})
 		return

@@ -154,9 +154,12 @@ func (m *ballotPersisted) deliver(sh *Shard) {
 	p := m.partition
 	p.refs--
 	p.persisting = false
-	if m.err != nil {
+	switch {
+	case outOfSpace(m.err):
+		sh.later(replicaFile, p, m.err, p.adoptConfig)
+	case m.err != nil:
 		p.quarantine("cannot write " + replicaFile + ": " + m.err.Error())
-	} else {
+	default:
 		p.ballot = max(p.ballot, m.ballot)
 		p.adoptConfig()
 	}
@@ -190,6 +193,10 @@ func (m *proposal) deliver(sh *Shard) {
 		return
 	}
 	if p == nil {
+		if sh.node.space.full.Load() {
+			sh.logger.Warn("no space for a new replica", zap.Stringer("gpid", g))
+			return
+		}
 		if m.Config.Ballot != 0 {
 			sh.node.reportMissing(&m.Config)
 			return
@@ -223,6 +230,9 @@ func (sh *Shard) create(g proto.GPID, app *proto.AppInfo) *partition {
 	options := sh.node.storeOptions(p)
 	sh.background(func() message {
 		store, err := createReplica(dir, record, options)
+		if outOfSpace(err) {
+			err = errors.Join(err, os.RemoveAll(dir.path)) // what is not there needs no space
+		}
 		return &replicaOpened{partition: p, store: store, err: err}
 	})
 	return p
@@ -278,6 +288,22 @@ func createReplica(dir replicaDir, record replicaRecord, options rocks.Options) 
 	return store, nil
 }
 
+// openLater gives up a replica that could not be opened or made for want of space. Meta or the primary asks for a new one again;
+// one that is on the disk is opened again with the next tick.
+func (p *partition) openLater(cause error) {
+	sh, c := p.shard, proto.PartitionConfig{GPID: p.gpid, Ballot: p.wanted.Ballot, Primary: p.wanted.Primary, Secondaries: p.wanted.Secondaries}
+	app := p.app
+	delete(sh.partitions, p.gpid)
+	if _, err := os.Stat(p.dir.path); errors.Is(err, fs.ErrNotExist) {
+		sh.node.disks.forget(p.gpid)
+	}
+	sh.later("opening the store", p, cause, func() {
+		if sh.partitions[c.GPID] == nil {
+			sh.configure(&c, &app)
+		}
+	})
+}
+
 type replicaOpened struct {
 	partition *partition
 	record    replicaRecord // zero for a new replica
@@ -294,6 +320,10 @@ func (m *replicaOpened) drop() {
 func (m *replicaOpened) deliver(sh *Shard) {
 	p := m.partition
 	p.refs--
+	if outOfSpace(m.err) && p.state == replicaOpening {
+		p.openLater(m.err)
+		return
+	}
 	if m.err != nil {
 		p.quarantine("cannot open: " + m.err.Error())
 		p.closeIfIdle()
@@ -337,6 +367,9 @@ func (p *partition) close() {
 		p.again = nil
 		return
 	}
+	if p.settle(); p.state == replicaFailed {
+		return
+	}
 	p.state = replicaClosing
 	p.releaseLearners()
 	p.abandonInstall()
@@ -361,7 +394,7 @@ func (p *partition) abandonWrites() {
 	clear(p.inFlight)
 	p.inFlight = p.inFlight[:0]
 	clear(p.committed)
-	p.committed = p.committed[:0]
+	p.committed, p.parked, p.backlog = p.committed[:0], 0, nil
 }
 
 // closeIfIdle goes on with a close, or with the installation of a checkpoint, once nothing uses the store.
@@ -374,11 +407,14 @@ func (p *partition) closeIfIdle() {
 		p.closed()
 		return
 	}
-	store := p.store
+	store, want := p.store, p.replica.Committed()
 	p.store = nil
 	p.refs++
 	p.shard.background(func() message {
-		_, err := store.Flush()
+		decree, err := store.Flush()
+		if err == nil && decree < want {
+			err = fmt.Errorf("%w: decrees %d to %d could not be applied", engine.ErrNoSpace, decree+1, want)
+		}
 		return &replicaClosed{partition: p, err: errors.Join(err, store.Close())}
 	})
 }

@@ -18,6 +18,7 @@ const tickInterval = time.Second
 // tick does the periodic work of a shard and comes back.
 func (sh *Shard) tick() {
 	now := sh.loop.Now()
+	sh.retry()
 	stats := sh.stats
 	sh.published.Store(&stats)
 	for _, p := range sh.partitions {
@@ -157,6 +158,9 @@ func (m *choreDone) deliver(sh *Shard) {
 	sh.choring = false
 	if err := sh.log.CompleteChore(m.chore); err != nil {
 		sh.logger.Error("shard log files", zap.Error(err))
+		if outOfSpace(err) {
+			sh.node.space.hit()
+		}
 		return
 	}
 	sh.startChore()

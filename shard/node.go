@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -39,6 +40,7 @@ type Node struct {
 	started     time.Time
 
 	disks      *disks
+	space      *space
 	shared     *rocks.Shared
 	shards     []*Shard
 	link       *metaLink
@@ -51,6 +53,7 @@ type Node struct {
 	transfers  *transfer.Server
 	life       context.Context // ends when the node stops
 	endLife    context.CancelFunc
+	watching   sync.WaitGroup // goroutines that end with life
 
 	transferAddress proto.HostPort
 	transferBudget  *transfer.Budget // one for all copies in both directions
@@ -117,6 +120,7 @@ func (n *Node) start() error {
 	}
 	n.incarnation = n.started.UnixNano()
 	n.disks = newDisks(n.opts.DataDirs)
+	n.space = newSpace(disk.OS(), n.opts.MinFree, n.disks, filepath.Dir(filepath.Dir(n.logDir(0))), n.logger)
 	if n.shared, err = rocks.NewShared(n.opts.Shared); err != nil {
 		return err
 	}
@@ -135,6 +139,8 @@ func (n *Node) start() error {
 	if err := n.recover(); err != nil {
 		return err
 	}
+	n.space.check()
+	n.watching.Go(func() { n.space.watch(n.life.Done()) })
 	if err := n.listen(); err != nil {
 		return err
 	}

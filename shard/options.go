@@ -18,8 +18,9 @@ type Options struct {
 	Advertise   string   // host:port that is told to others; Listen when empty
 	DataDirs    []string // the first one holds the node's identity and, unless LogDir is set, the shard logs
 	LogDir      string
-	Shards      int // event loops, >= 1
-	ShardPort   int // port of shard 0, shard i listens on ShardPort+i; 0 = none
+	MinFree     int64 // bytes that a disk must have available, at most a tenth of it, for writes to be taken; 0 = any
+	Shards      int   // event loops, >= 1
+	ShardPort   int   // port of shard 0, shard i listens on ShardPort+i; 0 = none
 	Metas       []string
 	LockThreads bool // lock every loop to an operating system thread
 

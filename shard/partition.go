@@ -49,6 +49,8 @@ type partition struct {
 	overlay       overlay
 
 	committed []consensus.Mutation // in order, to be applied at the end of this turn
+	parked    int                  // of committed, that wait for space on the disk; see park
+	backlog   []consensus.Mutation // that wait for room in the log; see appendLater
 	effects   consensus.Effects
 
 	// As one of several members.
@@ -111,7 +113,7 @@ func (p *partition) mayRead(backup bool) bool {
 	if backup && (p.replica.Role() == consensus.Primary || p.replica.Role() == consensus.Secondary) {
 		return true
 	}
-	return p.replica.MayRead(p.shard.node.leases.now())
+	return p.applied() && p.replica.MayRead(p.shard.node.leases.now())
 }
 
 // permission is what mayRead says of both kinds of reads, asked once for all reads that finished together.

@@ -40,6 +40,9 @@ func (sh *Shard) receive(from proto.NodeID, m *proto.ReplMessage) {
 // hasLogRoom tells whether the log takes a record now. It is asked before consensus is, because what that has accepted must be
 // appended.
 func (p *partition) hasLogRoom(payload int) bool {
+	if p.parked > 0 || len(p.backlog) > 0 {
+		return false
+	}
 	err := p.shard.log.Check(p.gpid, payload)
 	if err != nil {
 		p.shard.stats.LogRefusals++
@@ -141,7 +144,7 @@ func (p *partition) roleChanged() {
 
 // settled tells whether everything that this primary found when it took over has been committed, so that store and overlay
 // together are the newest state.
-func (p *partition) settled() bool { return p.replica.Committed() >= p.found }
+func (p *partition) settled() bool { return p.replica.Committed() >= p.found && p.parked == 0 }
 
 // abdicate asks meta to give the lead to another member: this node is named as primary of what it cannot serve. It is not
 // repeated here. Meta, which knows of the failure, proposes it again, to whom it finds best.

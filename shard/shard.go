@@ -55,6 +55,7 @@ type Shard struct {
 	surveying, relieving, choring bool          // a background job of that kind is under way
 	draining, stopped             bool          // see Node.Stop
 	silent                        bool          // replicas take no more steps
+	retries                       []func()      // what lacked space; see later
 	drained                       chan struct{} // closed when a drain has come to its end
 }
 

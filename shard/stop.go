@@ -68,10 +68,14 @@ func (sh *Shard) stopReplicating() {
 
 // checkDrained ends a drain once no partition has anything in flight. It is called at the end of a turn.
 func (sh *Shard) checkDrained() {
-	if sh.choring || sh.logJob.write != nil {
+	stalled := sh.logJob.stalled // a full disk; what waits for it ends with the process, its clients do not know the outcome
+	if sh.choring || sh.logJob.write != nil && !stalled {
 		return
 	}
 	for _, p := range sh.partitions {
+		if stalled || p.parked > 0 {
+			p.abandonWrites()
+		}
 		if p.refs > 0 || len(p.inFlight) > 0 || p.current != nil || len(p.queue) > 0 {
 			return
 		}
@@ -90,6 +94,7 @@ func (n *Node) release() error {
 	}
 	if n.endLife != nil {
 		n.endLife()
+		n.watching.Wait()
 	}
 	if n.transfers != nil {
 		n.transfers.Close()
@@ -108,7 +113,7 @@ func (n *Node) release() error {
 	for _, sh := range n.shards {
 		errs = append(errs, sh.closeStores())
 		// After a drain that was cut short a write or chore may have no one to take it back; the process ends anyway.
-		if sh.log != nil && !sh.choring && sh.logJob.write == nil {
+		if sh.log != nil && !sh.choring && (sh.logJob.write == nil || sh.logJob.stalled) {
 			errs = append(errs, sh.log.Close())
 		}
 	}

@@ -2,6 +2,7 @@ package shard
 
 import (
 	"errors"
+	"slices"
 
 	"pegasus/consensus"
 	"pegasus/consensus/mutlog"
@@ -300,7 +301,11 @@ func (p *partition) propose() {
 	m.tokens[0] = p.shard.nextToken()
 	p.shard.stats.Mutations++
 	p.inFlight = append(p.inFlight, m)
-	if err := p.shard.log.Check(p.gpid, m.builder.Len()); err != nil {
+	err := p.shard.log.Check(p.gpid, m.builder.Len())
+	if len(p.backlog) > 0 {
+		err = mutlog.ErrFull
+	}
+	if err != nil {
 		p.refuse(&consensus.Reject{Tokens: m.tokens[:], Err: logRefusal(err)})
 		return
 	}
@@ -313,7 +318,7 @@ func (p *partition) propose() {
 }
 
 // refuse answers the operations of a mutation that consensus did not take. It is the newest in flight when its proposal was
-// refused, or the oldest when the log failed.
+// refused, or the oldest when the log failed; what waits for space to be applied is older still.
 func (p *partition) refuse(r *consensus.Reject) {
 	for _, token := range r.Tokens {
 		invariant.Assertf(len(p.inFlight) > 0, "partition %v: reject of token %d, nothing is in flight", p.gpid, token)
@@ -321,13 +326,21 @@ func (p *partition) refuse(r *consensus.Reject) {
 		if p.inFlight[0].tokens[0] == token {
 			at = 0
 		}
+		if p.parked > 0 && p.inFlight[at].tokens[0] != token {
+			at = slices.IndexFunc(p.inFlight, func(m *mutationOps) bool { return m.tokens[0] == token })
+			invariant.Assertf(at >= 0, "partition %v: reject of token %d, which is not in flight", p.gpid, token)
+		}
 		m := p.inFlight[at]
 		invariant.Assertf(m.tokens[0] == token, "partition %v: reject of token %d, which is at neither end", p.gpid, token)
 		for i := range m.ops {
 			p.shard.fail(&m.ops[i].call, r.Err)
 		}
 		p.inFlight = append(p.inFlight[:at], p.inFlight[at+1:]...)
-		p.overlay.forget(m, at == 0)
+		if at > 0 && at < len(p.inFlight) {
+			p.rebuildOverlay()
+		} else {
+			p.overlay.forget(m, at == 0)
+		}
 		// Not freed: consensus may keep the bytes of a mutation whose outcome is open.
 	}
 }

@@ -204,18 +204,24 @@ type LeaseMessage struct {
 	Incarnation uint64
 	// For is the incarnation that an acknowledgement answers, 0 in a beacon.
 	For uint64
+	// DiskFull: the sender has a full disk, so primaries should refuse writes of which it is a member.
+	DiskFull bool
 	// SentAt is when the beacon was sent, monotonic nanoseconds of its sender.
 	SentAt int64
 }
 
-// AppendLeaseMessage appends m, LeaseMessageLen bytes: version 1, whether it is an acknowledgement, 6 bytes of 0, then
+// AppendLeaseMessage appends m, LeaseMessageLen bytes: version 1, whether it is an acknowledgement, whether a disk is full, 5 bytes of 0, then
 // Incarnation, For, SentAt, little endian.
 func AppendLeaseMessage(dst []byte, m *LeaseMessage) []byte {
 	ack := byte(0)
 	if m.Ack {
 		ack = 1
 	}
-	dst = append(dst, ReplVersion, ack, 0, 0, 0, 0, 0, 0)
+	full := byte(0)
+	if m.DiskFull {
+		full = 1
+	}
+	dst = append(dst, ReplVersion, ack, full, 0, 0, 0, 0, 0)
 	dst = binary.LittleEndian.AppendUint64(dst, m.Incarnation)
 	dst = binary.LittleEndian.AppendUint64(dst, m.For)
 	return binary.LittleEndian.AppendUint64(dst, uint64(m.SentAt))
@@ -228,6 +234,7 @@ func ParseLeaseMessage(in []byte, m *LeaseMessage) error {
 	}
 	*m = LeaseMessage{
 		Ack:         in[1] == 1,
+		DiskFull:    in[2]&1 == 1,
 		Incarnation: binary.LittleEndian.Uint64(in[8:]),
 		For:         binary.LittleEndian.Uint64(in[16:]),
 		SentAt:      int64(binary.LittleEndian.Uint64(in[24:])),

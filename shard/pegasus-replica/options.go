@@ -41,6 +41,7 @@ func options(c *conf.Replica) (shard.Options, error) {
 		Advertise:   c.Node.Advertise,
 		DataDirs:    c.Node.DataDirs,
 		LogDir:      c.Log.Dir,
+		MinFree:     int64(c.Limits.MinFreeDisk),
 		Shards:      shards,
 		ShardPort:   c.Node.ShardPortBase,
 		Metas:       c.Metas,
