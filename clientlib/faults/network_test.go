@@ -102,7 +102,7 @@ func TestServerCutOffFromItsPeers(t *testing.T) {
 	self, peers := w.others(victim, onebox.Replica)
 	w.ok(network.Cut(self, peers...))
 	hold(outage)
-	w.ok(l.readable(everything()...))
+	w.ok(l.progress(everything()...))
 	w.ok(network.Mend())
 	w.healthy()
 	w.ok(l.progress(everything()...))
@@ -126,7 +126,7 @@ func oneWay(t *testing.T, cut func(n *onebox.Network, victim, peer *onebox.Node)
 		w.ok(cut(network, victim, p))
 	}
 	hold(outage)
-	w.ok(l.readable(everything()...))
+	w.ok(l.progress(everything()...))
 	w.ok(network.Mend())
 	w.settled(l)
 }
