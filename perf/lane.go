@@ -201,8 +201,8 @@ func check(read bool, result []byte) (miss bool, err error) {
 // errStopped ends a phase whose context ended.
 var errStopped = errors.New("perf: stopped")
 
-// phase runs all lanes until the source is dry, or for a time if that is not 0.
-func phase(ctx context.Context, lanes []*lane, wg *sync.WaitGroup, src *source, d time.Duration) error {
+// phase runs all lanes until the source is dry, for a time if that is not 0, or until a channel that is not nil is closed.
+func phase(ctx context.Context, lanes []*lane, wg *sync.WaitGroup, src *source, d time.Duration, until <-chan struct{}) error {
 	wg.Add(len(lanes))
 	for _, l := range lanes {
 		go l.next() // the first request of a lane; the others start where replies arrive
@@ -219,6 +219,7 @@ func phase(ctx context.Context, lanes []*lane, wg *sync.WaitGroup, src *source, 
 	select {
 	case <-over:
 	case <-timeout:
+	case <-until:
 	case <-ctx.Done():
 		err = errStopped
 	}

@@ -30,9 +30,10 @@ type Config struct {
 	// Preload writes every record once before anything is measured.
 	Preload bool
 	Warmup  time.Duration
-	// Duration bounds the measured phase by time, Ops by operations. Exactly one of them is not 0.
+	// Duration bounds the measured phase by time, Ops by operations, Until by being closed. Exactly one of them is set.
 	Duration time.Duration
 	Ops      int64
+	Until    <-chan struct{}
 	// Processes are watched for the time that they use.
 	Processes []Process
 	Seed      uint64
@@ -52,10 +53,20 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("%d connections: want 1 to %d", c.Conns, maxConns)
 	case c.Depth < 1 || c.Depth > maxDepth:
 		return fmt.Errorf("depth %d: want 1 to %d", c.Depth, maxDepth)
-	case c.Ops < 0 || c.Duration < 0 || (c.Ops == 0) == (c.Duration == 0):
+	case c.Ops < 0 || c.Duration < 0 || c.bounds() != 1:
 		return errors.New("want either a duration or a number of operations")
 	}
 	return c.Work.Validate()
+}
+
+// bounds is how many ends of the measured phase are named.
+func (c *Config) bounds() (n int) {
+	for _, set := range []bool{c.Ops != 0, c.Duration != 0, c.Until != nil} {
+		if set {
+			n++
+		}
+	}
+	return n
 }
 
 // Run measures once.
@@ -99,7 +110,7 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	if c.Preload {
 		_, _ = fmt.Fprintf(c.Progress, "writing %d records\n", c.Work.Records)
 		src.load = true
-		if err := phase(ctx, lanes, &wg, src, 0); err != nil {
+		if err := phase(ctx, lanes, &wg, src, 0, nil); err != nil {
 			return nil, err
 		}
 		src.load = false
@@ -109,7 +120,7 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	}
 	if c.Warmup > 0 {
 		_, _ = fmt.Fprintf(c.Progress, "warming up for %v\n", c.Warmup)
-		if err := phase(ctx, lanes, &wg, src, c.Warmup); err != nil {
+		if err := phase(ctx, lanes, &wg, src, c.Warmup, nil); err != nil {
 			return nil, err
 		}
 	}
@@ -119,7 +130,7 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	src.limited = c.Ops > 0
 	src.left.Store(c.Ops)
 	_, _ = fmt.Fprintln(c.Progress, "measuring")
-	if err := report.measure(c.Processes, func() error { return phase(ctx, lanes, &wg, src, c.Duration) }); err != nil {
+	if err := report.measure(c.Processes, func() error { return phase(ctx, lanes, &wg, src, c.Duration, c.Until) }); err != nil {
 		return nil, err
 	}
 	report.gather(meters)

@@ -1,6 +1,11 @@
 // Command pegasus-bench puts load on a table of a running cluster and prints what came out.
 //
 //	pegasus-bench --metas 127.0.0.1:34601 --table temp --conns 1 --depth 64 --read 1.0 --value-size 100 --preload
+//
+// Two scenarios start a cluster of their own from the daemons beside the program, and print a table:
+//
+//	pegasus-bench --groups              puts at several depths, to groups of one and of three
+//	pegasus-bench --learn --size 1024   a node loses its disks; what clients notice while it learns everything again
 package main
 
 import (
@@ -36,6 +41,10 @@ type options struct {
 	config perf.Config
 	json   bool
 	repeat int
+
+	groups, learn bool
+	bin           string // folder of the daemons
+	size          int64  // bytes of values that the learn scenario fills in
 }
 
 func parse(args []string, stderr io.Writer) (*options, error) {
@@ -62,6 +71,17 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.StringVar(&dir, "onebox-dir", "", "folder of a onebox whose processes are reported")
 	f.IntVar(&o.repeat, "repeat", 1, "measure so often and report the median by throughput")
 	f.BoolVar(&o.json, "json", false, "print JSON")
+	f.BoolVar(&o.groups, "groups", false, "scenario: puts at depths 1, 16, 64, 256 to groups of one and of three")
+	f.BoolVar(&o.learn, "learn", false, "scenario: a node is wiped and learns again under load")
+	f.StringVar(&o.bin, "bin", "", "folder of the daemons that scenarios start; default: that of this program")
+	f.Func("size", "MiB of values that --learn fills in (default 1024)", func(text string) error {
+		n, err := strconv.ParseInt(text, 10, 32)
+		o.size = n << 20
+		if err == nil && n < 1 {
+			err = errors.New("want at least 1")
+		}
+		return err
+	})
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
@@ -77,6 +97,12 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 		c.Duration = 10 * time.Second
 	}
 	c.Progress = stderr
+	if o.groups && o.learn {
+		return nil, errors.New("--groups and --learn are two scenarios")
+	}
+	if o.size == 0 {
+		o.size = 1 << 30
+	}
 	var err error
 	if c.Processes, err = processes(pids, dir); err != nil {
 		return nil, err
@@ -113,6 +139,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	o, err := parse(args, stderr)
 	if err != nil {
 		return err
+	}
+	if o.groups || o.learn {
+		return scenario(ctx, o, stdout, stderr)
 	}
 	var reports []*perf.Report
 	for i := range o.repeat {
