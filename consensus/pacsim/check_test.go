@@ -5,6 +5,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestMain trades memory for speed: runs are short and make much garbage.
@@ -72,7 +73,7 @@ func TestShrink(t *testing.T) {
 	if r.Failure == nil || r.Failure.Kind != "live" {
 		t.Fatalf("a table with more replicas than nodes came to rest: %v", r.Failure)
 	}
-	if s := Shrink(r); s.Failure == nil || s.Options.Names() != "" {
+	if s := Shrink(r, time.Minute); s.Failure == nil || s.Options.Names() != "" {
 		t.Errorf("shrunk to %q, %v", s.Options.Names(), s.Failure)
 	}
 }

@@ -1,7 +1,10 @@
 package pacsim
 
 import (
+	"fmt"
+	"maps"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -19,10 +22,14 @@ func TestFixedSeeds(t *testing.T) {
 // totals adds up what a campaign did.
 type totals struct {
 	runs, mutations, answered int
+	undecided                 int
 	virtual                   int64
 	events                    uint64
 	failed                    *Result // the first, if any
 }
+
+// runPatience is how long one run may take in wall time; the usual is a tenth of a second.
+const runPatience = time.Minute
 
 // campaign runs seeds from first on, on all processors, for a time or until one fails.
 func campaign(first uint64, spend time.Duration, options func(seed uint64) Options) totals {
@@ -35,12 +42,24 @@ func campaign(first uint64, spend time.Duration, options func(seed uint64) Optio
 		next++
 		return next - 1, sum.failed == nil && time.Now().Before(until)
 	}
+	running := map[uint64]bool{}
+	// A run that does not end is a failure too, and only its seed can tell why.
+	watch := time.AfterFunc(spend+runPatience, func() {
+		mu.Lock()
+		panic(fmt.Sprintf("seeds that do not end: %v", slices.Collect(maps.Keys(running))))
+	})
+	defer watch.Stop()
 	var wg sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			for seed, ok := take(); ok; seed, ok = take() {
+				mu.Lock()
+				running[seed] = true
+				mu.Unlock()
 				r := Run(options(seed), nil)
 				mu.Lock()
+				delete(running, seed)
+				sum.undecided += r.Undecided
 				sum.runs++
 				sum.virtual += r.Virtual
 				sum.events += r.Events
@@ -68,10 +87,11 @@ func TestFreshSeeds(t *testing.T) {
 	sum := campaign(first, seconds(15), Draw)
 	cpu := time.Since(start).Seconds() * float64(runtime.GOMAXPROCS(0))
 	hours := float64(sum.virtual) / float64(3600*second)
-	t.Logf("%d seeds from %d: %.1f simulated hours, %.3f per CPU second; %d events, %d mutations, %d operations",
-		sum.runs, first, hours, hours/max(cpu, 1e-3), sum.events, sum.mutations, sum.answered)
+	t.Logf("%d seeds from %d: %.1f simulated hours, %.3f per CPU second; %d events, %d mutations, %d operations, %d keys undecided",
+		sum.runs, first, hours, hours/max(cpu, 1e-3), sum.events, sum.mutations, sum.answered, sum.undecided)
 	if sum.failed != nil {
-		report(t, Shrink(*sum.failed))
+		t.Logf("%v: %v", sum.failed.Options, sum.failed.Failure)
+		report(t, Shrink(*sum.failed, 30*time.Second))
 	}
 }
 

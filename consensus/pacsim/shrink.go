@@ -1,12 +1,15 @@
 package pacsim
 
+import "time"
+
 // Shrink turns off one kind of fault after the other for as long as the run still fails in the same way, and returns the last
 // failing run. The seed stays, so the result is replayed by its options and not by its seed alone: Result.Options.On says which
-// kinds are left.
-func Shrink(r Result) Result {
+// kinds are left. It gives up after patience of wall time.
+func Shrink(r Result, patience time.Duration) Result {
+	start := time.Now()
 	for again := true; again; {
 		again = false
-		for f := Fault(0); f < faultCount; f++ {
+		for f := Fault(0); f < faultCount && time.Since(start) < patience; f++ {
 			if !r.Options.On[f] {
 				continue
 			}
