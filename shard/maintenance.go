@@ -104,6 +104,10 @@ func (sh *Shard) relieveLog() {
 	}
 	g, _, _, ok := sh.log.OldestHolder()
 	p := sh.partitions[g]
+	if ok && p != nil && p.state == replicaFailed {
+		sh.salvage(p)
+		return
+	}
 	if !ok || p == nil || p.state != replicaOpen {
 		return
 	}

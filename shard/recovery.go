@@ -34,6 +34,10 @@ type recovering struct {
 	ballot  proto.Ballot         // the highest of a record in the logs: what was acknowledged under it is durable, so it must be, too
 	tail    []consensus.Mutation // from the logs, behind flushed
 	err     error
+
+	salvaged bool                 // there is a salvaged log
+	saved    []consensus.Mutation // in it, behind flushed
+	logged   proto.Decree         // of tail, the last that is in a log
 }
 
 func (n *Node) recover() error {
@@ -61,6 +65,9 @@ func (n *Node) recover() error {
 	wg.Wait()
 	for g, r := range replicas {
 		if err := n.rehome(g, r); err != nil {
+			return err
+		}
+		if err := n.readmit(g, r); err != nil {
 			return err
 		}
 		n.owner(g).install(g, r)
@@ -99,6 +106,7 @@ func (n *Node) openStores(replicas map[proto.GPID]*recovering) {
 			o.Table = settings.tableOptions(g, r.record.PartitionCount)
 			if r.store, r.err = rocks.Open(r.dir.store(), o); r.err == nil {
 				r.flushed = r.store.FlushedDecree()
+				r.err = r.loadSalvage(g)
 			}
 		})
 	}
@@ -109,10 +117,10 @@ func (n *Node) openStores(replicas map[proto.GPID]*recovering) {
 func (n *Node) replayLogs(replicas map[proto.GPID]*recovering) error {
 	options := n.opts.Log
 	options.Flushed = func(g proto.GPID) proto.Decree {
-		if r := replicas[g]; r != nil {
+		if r := replicas[g]; r != nil && r.store != nil {
 			return r.flushed
 		}
-		return 0
+		return -1 // the log must not call lost what only this store could tell, when it opens again
 	}
 	take := func(rec mutlog.Record) error {
 		if r := replicas[rec.GPID]; r != nil && r.err == nil {
@@ -154,8 +162,11 @@ func (n *Node) replayLogs(replicas map[proto.GPID]*recovering) error {
 			r.err = fmt.Errorf("shard log: %s", reason)
 		case report.Suspect && !listed:
 			r.err = errors.New("shard log lost records, and they may have been of this replica")
+		case r.salvaged:
+			r.err = r.join()
 		}
 	}
+	n.forgetOrphans(replicas, report.Partitions)
 	return nil
 }
 
@@ -188,6 +199,9 @@ func (n *Node) rehome(g proto.GPID, r *recovering) error {
 	}
 	if r.flushed, r.err = r.store.Flush(); r.err != nil {
 		return nil
+	}
+	if n := len(r.tail); n > 0 {
+		r.logged = r.tail[n-1].Decree // salvaged records are moved with the others
 	}
 	if owner.log.Holds(g) {
 		if len(r.tail) > 0 {

@@ -28,10 +28,12 @@ type history struct {
 type past struct {
 	gpid    proto.GPID
 	flushed proto.Decree
-	ballot  proto.Ballot
-	index   index
-	lastAt  position // of the last accepted record
-	hole    *hole
+	// unchecked: nobody knows what the store holds, so the log cannot be held against it.
+	unchecked bool
+	ballot    proto.Ballot
+	index     index
+	lastAt    position // of the last accepted record
+	hole      *hole
 	// lost are decrees that a table misses: spoiled in the end, unless a later record of a higher ballot replaces them.
 	lost    Range
 	spoiled string
@@ -61,8 +63,10 @@ func (h *history) past(g proto.GPID) *past {
 	p := h.parts[g]
 	if p == nil {
 		p = &past{gpid: g}
+		p.unchecked = true
 		if h.flushed != nil {
-			p.flushed = h.flushed(g)
+			d := h.flushed(g)
+			p.flushed, p.unchecked = max(d, 0), d < 0
 		}
 		h.parts[g] = p
 	}
@@ -127,7 +131,7 @@ func (h *history) mutation(r *Record, at position) {
 		p.lost.Last = min(p.lost.Last, r.Decree-1)
 		return
 	case r.Decree == last+1, r.Decree <= p.flushed+1 && r.Decree > last:
-	case last == 0 && (h.flushed == nil || len(h.open) == 0):
+	case last == 0 && (p.unchecked || len(h.open) == 0):
 		// Nothing was lost before it here: what it continues is in another log, or the store; merge will see.
 	case r.Decree <= last && r.Ballot > p.ballot:
 	case r.Decree > last+1:
@@ -162,7 +166,7 @@ func (h *history) table(floor uint64, entries []tableEntry) {
 		case last >= e.last:
 			p.index.cut(e.last)
 			p.lost = Range{}
-		case e.last <= p.flushed || h.flushed == nil && last == 0:
+		case e.last <= p.flushed || p.unchecked && last == 0:
 			// Flushed before, and perhaps freed: nothing is missed.
 			p.index = index{last: e.last}
 			p.lost = Range{}

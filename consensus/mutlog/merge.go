@@ -21,6 +21,7 @@ type merged struct {
 // total is a partition over all logs.
 type total struct {
 	flushed proto.Decree
+	checked bool  // against the store
 	runs    []run // by first decree, without overlap or gap
 	spoiled string
 	next    proto.Decree // the next to be replayed
@@ -33,13 +34,13 @@ type run struct {
 	Range
 }
 
-func merge(images []*image, o *Options) *merged {
+func merge(images []*image) *merged {
 	m := &merged{images: images, parts: map[proto.GPID]*total{}, split: map[proto.GPID]bool{}}
 	for _, im := range images {
 		for g, p := range im.history.parts {
 			t := m.parts[g]
 			if t == nil {
-				t = &total{flushed: p.flushed}
+				t = &total{flushed: p.flushed, checked: !p.unchecked}
 				m.parts[g] = t
 			}
 			if p.spoiled != "" && t.spoiled == "" {
@@ -54,13 +55,13 @@ func merge(images []*image, o *Options) *merged {
 		if len(t.runs) > 1 {
 			m.split[g] = true
 		}
-		t.join(o.Flushed != nil)
+		t.join()
 	}
 	return m
 }
 
 // join brings the runs into one sequence of decrees that continues the store.
-func (t *total) join(checkStore bool) {
+func (t *total) join() {
 	slices.SortFunc(t.runs, func(a, b run) int {
 		return cmp.Or(cmp.Compare(a.First, b.First), cmp.Compare(a.past.ballot, b.past.ballot))
 	})
@@ -91,7 +92,7 @@ func (t *total) join(checkStore bool) {
 	if first <= t.flushed+1 {
 		return
 	}
-	if checkStore {
+	if t.checked {
 		if t.spoiled == "" {
 			t.spoiled = fmt.Sprintf("the store ends at decree %d, the log starts at %d", t.flushed, first)
 		}

@@ -79,8 +79,8 @@ type Options struct {
 	// Recycle is how many freed segments are kept for reuse instead of being removed. Default 2; negative means none.
 	Recycle int
 	// Flushed, used while opening, tells up to which decree a partition's store is durable without the log: records up to it
-	// are not replayed, and their damage does no harm. Records must then continue right after it. Nil means replay all and
-	// check nothing against the store.
+	// are not replayed, and their damage does no harm. Records must then continue right after it. Nil, or a negative
+	// decree, means replay all and check nothing against the store.
 	Flushed func(proto.GPID) proto.Decree
 }
 

@@ -91,7 +91,7 @@ func OpenAll(fsys disk.FS, live, foreign []string, o Options, replay func(Record
 			return nil, nil, rep, fmt.Errorf("log %s: %w", im.dir, err)
 		}
 	}
-	m := merge(images, &o)
+	m := merge(images)
 	m.report(&rep)
 	if err := m.replay(fsys, replay); err != nil {
 		return nil, nil, rep, err

@@ -126,7 +126,7 @@ func (s *Store) Apply(decree proto.Decree, batches ...[]byte) error {
 		return fmt.Errorf("%w: an earlier apply failed", engine.ErrIO)
 	}
 	if err := s.fail(OpApply); err != nil {
-		s.broken = !errors.Is(err, engine.ErrClosed)
+		s.broken = !errors.Is(err, engine.ErrClosed) && !errors.Is(err, engine.ErrNoSpace)
 		return err
 	}
 	old := s.now.Load()

@@ -71,6 +71,9 @@ func TestFailures(t *testing.T) {
 			if op == failing {
 				return engine.ErrNoSpace
 			}
+			if failing == "i/o" {
+				return engine.ErrIO
+			}
 			return nil
 		},
 		Stalled: func() bool { return failing == "stall" },
@@ -103,7 +106,14 @@ func TestFailures(t *testing.T) {
 	if failing = "stall"; !s.Stalled() {
 		t.Error("not stalled")
 	}
-	if err := s.Apply(2); !errors.Is(err, engine.ErrIO) {
+	if err := s.Apply(2); err != nil {
+		t.Errorf("apply after a full disk: %v", err)
+	}
+	if failing = "i/o"; s.Apply(3) == nil {
+		t.Error("apply did not fail")
+	}
+	failing = ""
+	if err := s.Apply(3); !errors.Is(err, engine.ErrIO) {
 		t.Errorf("apply after a failed one: %v", err)
 	}
 }

@@ -1,0 +1,176 @@
+package shard
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"pegasus/consensus"
+	"pegasus/consensus/mutlog"
+	"pegasus/netcore/disk"
+	"pegasus/netcore/proto"
+)
+
+// A replica that failed flushes no more, so what the log holds of it stays, and with it every segment since: in the end its
+// neighbours could write nothing. Once the log is half full its records are therefore moved into the directory of the replica,
+// where the next start finds them, and the log forgets them. A member of a group is mostly moved aside and learns anew before
+// that; for a group of one it is what keeps an operator's chance to repair the store and lose nothing.
+
+// salvageFile is beside the store, in the format of the log.
+const salvageFile = "salvage.mutlog"
+
+func (d replicaDir) salvage() string { return filepath.Join(d.path, salvageFile) }
+
+// salvage moves what the log holds of a failed replica into its directory.
+func (sh *Shard) salvage(p *partition) {
+	if p.refs > 0 || p.movingAside {
+		return
+	}
+	tail, spoiled, err := sh.log.Tail(p.gpid)
+	done := &salvaged{partition: p, tail: tail}
+	if _, gone := os.Stat(p.dir.path); errors.Is(err, mutlog.ErrNotInLog) && !spoiled || errors.Is(gone, fs.ErrNotExist) {
+		done.nowhere = true // nothing is held, or nothing that it could be put to
+	} else if err != nil && !errors.Is(err, mutlog.ErrNotInLog) {
+		sh.logger.Error("cannot read the log of a failed replica", zap.Stringer("gpid", p.gpid), zap.Error(err))
+		return
+	}
+	reason := ""
+	if spoiled {
+		reason = p.failure
+	}
+	sh.relieving = true
+	p.refs++
+	sh.background(func() message {
+		if !done.nowhere {
+			done.err = mutlog.Save(disk.OS(), p.dir.salvage(), tail, reason)
+		}
+		return done
+	})
+}
+
+type salvaged struct {
+	partition *partition
+	tail      *mutlog.Reader
+	nowhere   bool
+	err       error
+}
+
+func (m *salvaged) deliver(sh *Shard) {
+	sh.relieving = false
+	p := m.partition
+	p.refs--
+	if m.tail != nil {
+		_ = m.tail.Close() // it was only read
+	}
+	switch {
+	case m.err != nil:
+		sh.logger.Error("log of a failed replica not salvaged", zap.Stringer("gpid", p.gpid), zap.Error(m.err))
+	case p.state == replicaFailed:
+		sh.logger.Info("log of a failed replica salvaged", zap.Stringer("gpid", p.gpid), zap.String("dir", p.dir.path))
+		sh.log.Forget(p.gpid)
+		sh.startLogWrite()
+	}
+	p.closeIfIdle()
+}
+
+// loadSalvage reads what an earlier run has put beside the store.
+func (r *recovering) loadSalvage(g proto.GPID) error {
+	spoiled, err := mutlog.Load(disk.OS(), r.dir.salvage(), g, func(rec mutlog.Record) error {
+		if rec.Decree > r.flushed {
+			r.saved = append(r.saved, consensus.Mutation{
+				Ballot: rec.Ballot, Decree: rec.Decree, Committed: rec.Committed, Timestamp: rec.Timestamp, Batch: slices.Clone(rec.Payload),
+			})
+		}
+		return nil
+	})
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case spoiled != "":
+		return errors.New(spoiled)
+	}
+	r.salvaged = true
+	return nil
+}
+
+// join puts what was salvaged around what the logs still hold. They can hold a part of it, when the process died between the
+// file and the forgetting or while the records were taken back; they never hold anything else, because the file goes before the
+// replica takes part in anything.
+func (r *recovering) join() error {
+	first, last := proto.Decree(0), proto.Decree(0)
+	if n := len(r.tail); n > 0 {
+		first, last = r.tail[0].Decree, r.tail[n-1].Decree
+	}
+	var whole []consensus.Mutation
+	for _, m := range r.saved {
+		switch {
+		case first == 0 || m.Decree < first:
+			whole = append(whole, m)
+		case m.Decree > last:
+			r.tail = append(r.tail, m)
+		}
+		r.newest, r.ballot = max(r.newest, m.Timestamp), max(r.ballot, m.Ballot)
+	}
+	r.logged, r.saved = last, nil
+	r.tail = append(whole, r.tail...)
+	for i := range r.tail {
+		if want := r.flushed + 1 + proto.Decree(i); r.tail[i].Decree != want {
+			return fmt.Errorf("decree %d is neither in the store nor in %s nor in the log", want, salvageFile)
+		}
+	}
+	return nil
+}
+
+// readmit takes salvaged records back: what is decided is in the store already, which is flushed; the rest goes to the log of the
+// shard, durably; then the file goes.
+func (n *Node) readmit(g proto.GPID, r *recovering) error {
+	if r.err != nil || !r.salvaged {
+		return nil
+	}
+	if r.flushed, r.err = r.store.Flush(); r.err != nil {
+		return nil
+	}
+	owner := n.owner(g)
+	for i := range r.tail {
+		m := &r.tail[i]
+		if m.Decree <= r.logged {
+			continue
+		}
+		rec := mutlog.Record{GPID: g, Ballot: m.Ballot, Decree: m.Decree, Committed: m.Committed, Timestamp: m.Timestamp, Payload: m.Batch}
+		if err := owner.log.Append(&rec); err != nil {
+			return fmt.Errorf("taking %v back from %s: %w", g, salvageFile, err)
+		}
+		if err := owner.log.Drain(nil); err != nil {
+			return fmt.Errorf("taking %v back from %s: %w", g, salvageFile, err)
+		}
+	}
+	if r.err = disk.OS().Remove(r.dir.salvage()); r.err == nil {
+		r.err = disk.OS().SyncDir(r.dir.path)
+	}
+	n.logger.Info("salvaged log taken back", zap.Stringer("gpid", g), zap.Int64("decree", int64(r.flushed)), zap.Error(r.err))
+	return nil
+}
+
+// forgetOrphans ends what the logs hold of partitions that have no directory: nothing will ever flush it.
+func (n *Node) forgetOrphans(replicas map[proto.GPID]*recovering, held map[proto.GPID]mutlog.Range) {
+	for g, r := range held {
+		if replicas[g] != nil {
+			continue
+		}
+		n.logger.Warn("the log holds a replica that is on no data directory; it is forgotten", zap.Stringer("gpid", g),
+			zap.Int64("first", int64(r.First)), zap.Int64("last", int64(r.Last)))
+		for _, sh := range n.shards {
+			sh.log.Forget(g)
+		}
+		for _, f := range n.foreign {
+			f.Forget(g)
+		}
+	}
+}
