@@ -12,9 +12,10 @@ ONEBOX_FLAGS ?=
 RUN          ?=
 SECONDS      ?= 120
 TEST_TIMEOUT ?= 10m
+SIZE         ?= 1024
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build release test check interop faults bench onebox onebox-stop onebox-status clean
+.PHONY: help deps build release test check interop faults bench bench-groups bench-learn onebox onebox-stop onebox-status clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +64,12 @@ faults: deps ## break a real cluster in random ways under load for SECONDS, then
 
 bench: build ## put load on a cluster of its own (BENCH="..." for other loads)
 	$(ONEBOX) run -- sh -c 'exec bin/pegasus-bench --metas "$$PEGASUS_METAS" --onebox-dir "$$PEGASUS_ONEBOX_DIR" --table temp $(BENCH)'
+
+bench-groups: release ## puts to groups of one and of three, at several depths, release build
+	bin/release/pegasus-bench --groups --conns 1 --duration 6s
+
+bench-learn: release ## what clients notice while a node whose disks are gone learns everything again (SIZE in MiB)
+	bin/release/pegasus-bench --learn --size $(SIZE) --value-size 4096 --conns 1 --depth 8
 
 onebox: build ## start the local cluster: 3 metas, 3 replica servers, tables temp and stat
 	@$(ONEBOX) $(ONEBOX_FLAGS) start
