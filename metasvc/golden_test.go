@@ -3,7 +3,6 @@ package metasvc
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -11,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"pegasus/netcore/proto"
 	"pegasus/netcore/proto/golden"
 	"pegasus/netcore/proto/golden/compare"
 )
@@ -106,25 +104,6 @@ func skipped(c *golden.Case, s *golden.Step) bool {
 		"split_invalid", "bulk_load_invalid", "atomic_idempotent"}, c.Name)
 }
 
-// adjust takes the host_port fields out of the expected answers to clients that could not read them (DIFFERENCES M12).
-func adjust(t *testing.T, s *golden.Step) {
-	frame, err := golden.Expand(s.RequestHex)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var req proto.Request
-	if n, _, err := proto.ParseTHFT(frame, maxFrame, &req); n == 0 || err != nil || !predatesHostPort(&req) {
-		return
-	}
-	body, _ := s.Response["body"].(map[string]any)
-	for _, list := range []string{"infos", "partitions"} {
-		entries, _ := body[list].([]any)
-		for _, e := range entries {
-			maps.DeleteFunc(e.(map[string]any), func(k string, _ any) bool { return strings.HasPrefix(k, "hp_") })
-		}
-	}
-}
-
 // TestRecorded replays the meta steps of the recordings over real sockets, with three nodes that do what meta proposes.
 func TestRecorded(t *testing.T) {
 	g := startGroup(t, 1)
@@ -167,9 +146,6 @@ func (r *replay) play(t *testing.T, c *golden.Case) (played int) {
 			continue
 		}
 		played++
-		if s.Framing != golden.FramingHTTP {
-			adjust(t, s)
-		}
 		var diff []string
 		end := time.Now()
 		if s.RetryUntil != nil {
