@@ -27,6 +27,8 @@ type peers struct {
 	nodes map[proto.NodeID]proto.PeerNode
 	links map[peerKey]*peerLink
 	dirty []*peerLink // have messages of this turn
+
+	arrived proto.ReplMessage // the one being taken
 }
 
 type peerKey struct {
@@ -254,14 +256,14 @@ func (sh *Shard) takeReplFrame(from proto.NodeID, body []byte) error {
 		return errors.New("peer speaks another version of the replication messages")
 	}
 	body = body[1:]
-	var m proto.ReplMessage
+	m := &sh.peers.arrived
 	for len(body) > 0 {
-		n, err := proto.ParseReplMessage(body, &m)
+		n, err := proto.ParseReplMessage(body, m)
 		if err != nil {
 			return err
 		}
 		if owner := proto.Placement(m.GPID, len(sh.node.shards)); owner == sh.id {
-			sh.receive(from, &m)
+			sh.receive(from, m)
 		} else {
 			sh.node.shards[owner].deliverLater(&strayMessage{from: from, bytes: append([]byte(nil), body[:n]...)})
 		}
