@@ -26,7 +26,7 @@ func tightLog(o *Options) {
 func flood(cl *testClient, round int) {
 	cl.t.Helper()
 	value := strings.Repeat("v", 32<<10)
-	for i, done := 0, 0; done < 600; i++ {
+	for i, done := 0, 0; done < 300; i++ {
 		key := fmt.Sprintf("flood%d-%d", round, i)
 		if g, _ := partOf(1, 2, key); g.Part != 1 {
 			continue
