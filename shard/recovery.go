@@ -35,6 +35,8 @@ type recovering struct {
 	tail    []consensus.Mutation // from the logs, behind flushed
 	err     error
 
+	installed bool // store belongs to a partition
+
 	salvaged bool                 // there is a salvaged log
 	saved    []consensus.Mutation // in it, behind flushed
 	logged   proto.Decree         // of tail, the last that is in a log
@@ -50,6 +52,14 @@ func (n *Node) recover() error {
 		replicas[g] = &recovering{dir: dir}
 	}
 	n.openStores(replicas)
+	defer func() {
+		// Only a start that fails leaves any: the others belong to partitions now.
+		for _, r := range replicas {
+			if r.store != nil && !r.installed {
+				_ = r.store.Close() // nothing was written that the log does not have
+			}
+		}
+	}()
 	if err := n.replayLogs(replicas); err != nil {
 		return err
 	}
@@ -67,10 +77,9 @@ func (n *Node) recover() error {
 		if err := n.rehome(g, r); err != nil {
 			return err
 		}
-		if err := n.readmit(g, r); err != nil {
-			return err
-		}
+		n.readmit(g, r)
 		n.owner(g).install(g, r)
+		r.installed = true
 	}
 	for _, f := range n.foreign {
 		if !f.Done() {
@@ -209,6 +218,9 @@ func (n *Node) rehome(g proto.GPID, r *recovering) error {
 			return nil
 		}
 		owner.log.Forget(g)
+	}
+	if err := owner.log.Drain(nil); err != nil { // makes room: what the stores have flushed meanwhile is freed
+		return fmt.Errorf("moving %v to the log of shard %d: %w", g, owner.id, err)
 	}
 	for i := range r.tail {
 		m := &r.tail[i]

@@ -33,9 +33,9 @@ func (sh *Shard) salvage(p *partition) {
 	}
 	tail, spoiled, err := sh.log.Tail(p.gpid)
 	done := &salvaged{partition: p, tail: tail}
-	if _, gone := os.Stat(p.dir.path); errors.Is(err, mutlog.ErrNotInLog) && !spoiled || errors.Is(gone, fs.ErrNotExist) {
+	if _, gone := os.Stat(p.dir.path); errors.Is(err, mutlog.ErrNotInLog) || errors.Is(gone, fs.ErrNotExist) {
 		done.nowhere = true // nothing is held, or nothing that it could be put to
-	} else if err != nil && !errors.Is(err, mutlog.ErrNotInLog) {
+	} else if err != nil {
 		sh.logger.Error("cannot read the log of a failed replica", zap.Stringer("gpid", p.gpid), zap.Error(err))
 		return
 	}
@@ -47,10 +47,24 @@ func (sh *Shard) salvage(p *partition) {
 	p.refs++
 	sh.background(func() message {
 		if !done.nowhere {
-			done.err = mutlog.Save(disk.OS(), p.dir.salvage(), tail, reason)
+			done.err = save(p.gpid, p.dir.salvage(), tail, reason)
 		}
 		return done
 	})
+}
+
+// save writes the file, unless there is one: it holds all that the log can hold, for it goes before the replica takes part in
+// anything. One that cannot be read is kept aside.
+func save(g proto.GPID, name string, tail *mutlog.Reader, reason string) error {
+	switch _, err := mutlog.Load(disk.OS(), name, g, func(mutlog.Record) error { return nil }); {
+	case err == nil:
+		return nil
+	case !errors.Is(err, fs.ErrNotExist):
+		if err := disk.OS().Rename(name, name+".damaged"); err != nil {
+			return err
+		}
+	}
+	return mutlog.Save(disk.OS(), name, tail, reason)
 }
 
 type salvaged struct {
@@ -129,33 +143,37 @@ func (r *recovering) join() error {
 }
 
 // readmit takes salvaged records back: what is decided is in the store already, which is flushed; the rest goes to the log of the
-// shard, durably; then the file goes.
-func (n *Node) readmit(g proto.GPID, r *recovering) error {
+// shard, durably; then the file goes. If that fails the replica does, and the file stays for the next start.
+func (n *Node) readmit(g proto.GPID, r *recovering) {
 	if r.err != nil || !r.salvaged {
-		return nil
+		return
 	}
 	if r.flushed, r.err = r.store.Flush(); r.err != nil {
-		return nil
+		return
 	}
-	owner := n.owner(g)
+	log := n.owner(g).log
+	r.err = log.Drain(nil) // makes room: what the stores have flushed meanwhile is freed
 	for i := range r.tail {
 		m := &r.tail[i]
+		if r.err != nil {
+			break
+		}
 		if m.Decree <= r.logged {
 			continue
 		}
 		rec := mutlog.Record{GPID: g, Ballot: m.Ballot, Decree: m.Decree, Committed: m.Committed, Timestamp: m.Timestamp, Payload: m.Batch}
-		if err := owner.log.Append(&rec); err != nil {
-			return fmt.Errorf("taking %v back from %s: %w", g, salvageFile, err)
+		if r.err = log.Append(&rec); r.err == nil {
+			r.err = log.Drain(nil)
 		}
-		if err := owner.log.Drain(nil); err != nil {
-			return fmt.Errorf("taking %v back from %s: %w", g, salvageFile, err)
-		}
+	}
+	if r.err != nil {
+		r.err = fmt.Errorf("taking it back from %s: %w", salvageFile, r.err)
+		return
 	}
 	if r.err = disk.OS().Remove(r.dir.salvage()); r.err == nil {
 		r.err = disk.OS().SyncDir(r.dir.path)
 	}
 	n.logger.Info("salvaged log taken back", zap.Stringer("gpid", g), zap.Int64("decree", int64(r.flushed)), zap.Error(r.err))
-	return nil
 }
 
 // forgetOrphans ends what the logs hold of partitions that have no directory: nothing will ever flush it.

@@ -113,8 +113,11 @@ func Load(fsys disk.FS, name string, g proto.GPID, deliver func(Record) error) (
 // error is ErrNotInLog when nothing is held.
 func (l *Log) Tail(g proto.GPID) (r *Reader, spoiled bool, err error) {
 	p := l.parts[g]
-	if p == nil || p.index.first() == 0 {
-		return nil, p != nil && p.spoiled, ErrNotInLog
+	switch {
+	case p == nil || p.index.first() == 0 && !p.spoiled:
+		return nil, false, ErrNotInLog
+	case p.index.first() == 0:
+		return newReader(l.fs, l.dir, &p.index, g, 1, 0), true, nil // all is lost, which is to be remembered
 	}
 	r, err = l.Read(g, p.index.first(), p.last)
 	return r, p.spoiled, err

@@ -102,3 +102,34 @@ func TestDamageOfASavedLog(t *testing.T) {
 		t.Errorf("%v, %v", names, err)
 	}
 }
+
+// What is left of a spoiled partition is saved with the word that it is not whole, also when nothing is left.
+func TestTailOfASpoiledPartition(t *testing.T) {
+	fsys := disk.NewMem(1)
+	l, _, _ := mustOpen(t, fsys, "/log", small())
+	fill(t, l, 1, 5, 100, 0)
+	for _, left := range []proto.Decree{5, 0} {
+		p := l.parts[gpid(0)]
+		p.spoiled, p.quarantined = true, true
+		p.index.cut(left)
+		p.last = left
+		r, spoiled, err := l.Tail(gpid(0))
+		if err != nil || !spoiled {
+			t.Fatal(spoiled, err)
+		}
+		if err := Save(fsys, "/saved", r, "rot"); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+		n := proto.Decree(0)
+		why, err := Load(fsys, "/saved", gpid(0), func(Record) error { n++; return nil })
+		if err != nil || why != "rot" || n != left {
+			t.Errorf("%q, %v, %d records, want %d", why, err, n, left)
+		}
+	}
+	if _, _, err := l.Tail(gpid(3)); err != ErrNotInLog {
+		t.Error(err)
+	}
+}
