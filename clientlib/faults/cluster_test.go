@@ -2,12 +2,14 @@
 // linearizable per key, every acknowledged write must be there at the end, and what the fault leaves able to serve must
 // serve. It knows the daemons from outside only: processes, signals, networks, and the client protocol.
 //
-// `go test` runs each scenario once. `make faults SECONDS=n` breaks one cluster in random ways for n seconds.
+// `go test` runs the scenarios every change must survive; `make faults SECONDS=n` runs all of them, and then breaks one
+// cluster in random ways for n seconds.
 package faults
 
 import (
 	"context"
 	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -30,6 +32,14 @@ type world struct {
 	*onebox.Cluster
 	t      *testing.T
 	client *clientlib.Client
+}
+
+// long skips a scenario that plain `go test` has no time for: together they take minutes.
+func long(t *testing.T) {
+	t.Helper()
+	if os.Getenv(envSeconds) == "" {
+		t.Skip("takes long: make faults runs it")
+	}
 }
 
 func open(t *testing.T, o onebox.Options) *world {

@@ -52,6 +52,7 @@ func TestAllMetasDown(t *testing.T) {
 }
 
 func TestOneMetaIsEnough(t *testing.T) {
+	long(t)
 	w, l := begin(t, onebox.Options{Metas: 1})
 	w.ok(w.Kill("meta1"))
 	w.ok(l.progress(everything()...))

@@ -93,6 +93,7 @@ func TestPrimaryCutOff(t *testing.T) {
 // meta first decides which side goes on. If it is the server that is cut off, it is left alone: its partitions can be
 // read, and written again when it has company.
 func TestServerCutOffFromItsPeers(t *testing.T) {
+	long(t)
 	if !alone(t) {
 		return
 	}
@@ -111,8 +112,13 @@ func TestServerCutOffFromItsPeers(t *testing.T) {
 }
 
 // Packets get through in one direction only: a server is not heard, or does not hear.
-func TestMuteServer(t *testing.T) { oneWay(t, (*onebox.Network).CutOneWay) }
+func TestMuteServer(t *testing.T) {
+	long(t)
+	oneWay(t, (*onebox.Network).CutOneWay)
+}
+
 func TestDeafServer(t *testing.T) {
+	long(t)
 	oneWay(t, func(n *onebox.Network, victim, peer *onebox.Node) error { return n.CutOneWay(peer, victim) })
 }
 
@@ -133,6 +139,7 @@ func oneWay(t *testing.T, cut func(n *onebox.Network, victim, peer *onebox.Node)
 
 // Without the metas nothing is reconfigured, and nothing needs to be.
 func TestMetasCutOff(t *testing.T) {
+	long(t)
 	if !alone(t) {
 		return
 	}

@@ -67,6 +67,7 @@ func TestKillAllServersAtOnce(t *testing.T) {
 }
 
 func TestRestartEachServer(t *testing.T) {
+	long(t)
 	w, l := begin(t, onebox.Options{})
 	for _, name := range names(onebox.Replica, w.Cluster) {
 		w.ok(w.Restart(name))
@@ -77,6 +78,7 @@ func TestRestartEachServer(t *testing.T) {
 }
 
 func TestPausedPrimary(t *testing.T) {
+	long(t)
 	w, l := begin(t, onebox.Options{})
 	victim := w.busiest()
 	part := w.leads(victim)[0]
@@ -94,6 +96,7 @@ func TestPausedPrimary(t *testing.T) {
 
 // A short pause is over before anybody is replaced: leases lapse and are had again.
 func TestHiccups(t *testing.T) {
+	long(t)
 	w, l := begin(t, onebox.Options{})
 	for _, name := range names(onebox.Replica, w.Cluster) {
 		for _, d := range []time.Duration{200 * time.Millisecond, 1700 * time.Millisecond} {
