@@ -53,10 +53,11 @@ func report(t *testing.T, r Result) {
 		r.Options, r.Failure, r.Failure.State, r.Failure.Trace, r.Options.Seed, only)
 }
 
-// seconds is the wall time for fresh seeds: PACSIM_SECONDS, or def.
-func seconds(def int) time.Duration {
-	if v, err := strconv.Atoi(os.Getenv("PACSIM_SECONDS")); err == nil && v >= 0 {
-		def = v
+// seconds is the wall time for fresh seeds: PACSIM_SECONDS, or none.
+func seconds() time.Duration {
+	n, err := strconv.Atoi(os.Getenv("PACSIM_SECONDS"))
+	if err != nil {
+		return 0
 	}
-	return time.Duration(def) * time.Second
+	return time.Duration(n) * time.Second
 }
