@@ -55,7 +55,7 @@ func TestSleepingPrimaryServesNothingStale(t *testing.T) {
 		}
 		old := g.primary(part0)
 		waiting := dialNode(t, old.opts.Listen)
-		waiting.get(1, 1, "k", "s") // the connection is accepted
+		waiting.call(proto.CodeGet, part0, 0, keyArgs("k", "s")) // the connection is accepted, whatever the answer
 		thaw := old.freeze()
 		defer thaw()
 		for range 50 {
