@@ -159,6 +159,10 @@ func (s *Sim) newKey(part int) int {
 	return len(s.keyPart) - 1
 }
 
+// restPatience is how long one read may take at rest. It is far more than a replica needs to be replaced: a read may be
+// what finds a rotten block.
+const restPatience = 60 * second
+
 // readAll reads every key once when the cluster is at rest, so that the histories end with what is left.
 func (s *Sim) readAll() {
 	c := &client{s: s, id: s.o.Clients, route: slices.Repeat([]int{-1}, s.o.Partitions)}
@@ -166,10 +170,23 @@ func (s *Sim) readAll() {
 		c.route[part] = s.slot(s.registers.parts[part].now.Primary)
 	}
 	for key, part := range s.keyPart {
-		c.perform(part, &op{kind: opGet, key: key, client: c.id})
-		turn := c.turn
-		for c.turn == turn && s.failure == nil {
-			s.runFor(5 * millisecond)
+		o := &op{kind: opGet, key: key, client: c.id}
+		for until := s.q.now + restPatience; !o.done; {
+			if s.q.now >= until {
+				s.fail("live", part, "key %d is not read within %d s although nothing else goes on", key, restPatience/second)
+			}
+			if s.failure != nil {
+				return
+			}
+			routed := c.route[part] >= 0
+			c.perform(part, o)
+			if !routed {
+				s.runFor(clientBackOff) // perform has only asked for the route
+				continue
+			}
+			for turn := c.turn; c.turn == turn && s.failure == nil; {
+				s.runFor(5 * millisecond)
+			}
 		}
 	}
 }
