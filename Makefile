@@ -52,10 +52,10 @@ check: deps ## formatting, vet, import arrows, checksums of modules
 	go mod verify
 	go test -count=1 -run 'TestImportArrows|TestRulesCanFail|TestClientIsStandalone|TestTopLevel' ./conf
 
-interop: build ## Apache Pegasus' own Go client and go-ycsb against a real cluster
+interop: build ## Apache Pegasus' own Go client and go-ycsb, each against a real cluster of its own
 	@for m in $(INTEROP); do \
 		echo "go test $$m"; \
-		(cd $$m && go test -count=1 -timeout $(TEST_TIMEOUT) $(if $(RUN),-run $(RUN)) ./...) || exit 1; \
+		$(ONEBOX) --shards 2 run -- sh -c 'cd '$$m' && go test -count=1 -timeout $(TEST_TIMEOUT) $(if $(RUN),-run $(RUN)) ./...' || exit 1; \
 	done
 
 faults: deps ## every fault scenario on real clusters, random faults for SECONDS, fail-over times

@@ -2,12 +2,10 @@ package interop
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -18,35 +16,12 @@ import (
 
 func TestMain(m *testing.M) {
 	if os.Getenv("PEGASUS_METAS") == "" {
-		os.Exit(insideOnebox())
+		fmt.Fprintln(os.Stderr, "there is no cluster to test against: `make interop` starts one")
+		os.Exit(1)
 	}
 	// The client's own logger writes a file into the working directory.
 	pegalog.SetLogger(log.New(io.Discard, "", 0))
 	os.Exit(m.Run())
-}
-
-// insideOnebox builds the programs and runs this test binary again with a cluster around it.
-func insideOnebox() int {
-	const root = "../.."
-	build := exec.Command("go", "build", "-o", "bin/", "./metasvc/pegasus-meta", "./shard/pegasus-replica", "./conf/pegasus-onebox")
-	build.Dir = root
-	build.Stdout, build.Stderr = os.Stdout, os.Stderr
-	if err := build.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "build the programs:", err)
-		return 1
-	}
-	run := exec.Command(root+"/bin/pegasus-onebox", append([]string{"--shards", "2", "run", "--"}, os.Args...)...)
-	run.Stdout, run.Stderr = os.Stdout, os.Stderr
-	err := run.Run()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		return max(exit.ExitCode(), 1)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return 0
 }
 
 func metas() []string { return strings.Split(os.Getenv("PEGASUS_METAS"), ",") }

@@ -3,12 +3,10 @@ package ycsb
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,34 +26,11 @@ import (
 
 func TestMain(m *testing.M) {
 	if os.Getenv("PEGASUS_METAS") == "" {
-		os.Exit(insideOnebox())
+		fmt.Fprintln(os.Stderr, "there is no cluster to test against: `make interop` starts one")
+		os.Exit(1)
 	}
 	pegalog.SetLogger(log.New(io.Discard, "", 0))
 	os.Exit(m.Run())
-}
-
-// insideOnebox builds the programs and runs this test binary again with a cluster around it.
-func insideOnebox() int {
-	const root = "../../.."
-	build := exec.Command("go", "build", "-o", "bin/", "./metasvc/pegasus-meta", "./shard/pegasus-replica", "./conf/pegasus-onebox")
-	build.Dir = root
-	build.Stdout, build.Stderr = os.Stdout, os.Stderr
-	if err := build.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "build the programs:", err)
-		return 1
-	}
-	run := exec.Command(root+"/bin/pegasus-onebox", append([]string{"run", "--"}, os.Args...)...)
-	run.Stdout, run.Stderr = os.Stdout, os.Stderr
-	err := run.Run()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		return max(exit.ExitCode(), 1)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return 0
 }
 
 const (
