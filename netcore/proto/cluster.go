@@ -55,6 +55,8 @@ type NodeHello struct {
 	IP RPCAddress `thrift:"7"`
 	// Transfer is where the node hands out checkpoints to learners.
 	Transfer HostPort `thrift:"8,opt"`
+	// Zone is the rack or zone that the operator gave the node, empty if none: copies are spread over zones.
+	Zone string `thrift:"9,opt"`
 }
 
 // PeerNode is a registered node as the others reach it. An invalid Address is that of a node whose address another one
