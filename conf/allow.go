@@ -15,7 +15,7 @@ import (
 //	address                       host:port
 //	address?                      host:port, or empty
 //	path, path?                   a file or folder, or (with ?) empty
-//	name                          letters, digits, dot, dash and underscore
+//	name, name?                   (or with ? empty) letters, digits, dot, dash and underscore
 
 func wanted(rule string) string {
 	switch rule {
@@ -29,6 +29,8 @@ func wanted(rule string) string {
 		return `a path, or "" to leave it out`
 	case "name":
 		return "1 to 64 letters, digits, dots, dashes or underscores"
+	case "name?":
+		return `1 to 64 letters, digits, dots, dashes or underscores, or "" to leave it out`
 	}
 	if low, high, ok := strings.Cut(rule, ".."); ok {
 		return fmt.Sprintf("%s to %s", low, high)
@@ -49,6 +51,8 @@ func allowedText(rule, s string) bool {
 		return !strings.ContainsRune(s, 0)
 	case "name":
 		return isName(s)
+	case "name?":
+		return s == "" || isName(s)
 	}
 	return slices.Contains(strings.Split(rule, "|"), s)
 }

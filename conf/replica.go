@@ -23,6 +23,7 @@ type ReplicaNode struct {
 	DataDirs      []string `toml:"data_dirs" allow:"path"`
 	Shards        int      `toml:"shards" allow:"0..256"`
 	ShardPortBase int      `toml:"shard_port_base" allow:"0..65535"`
+	Zone          string   `toml:"zone" allow:"name?"`
 }
 
 // ShardLog is the write-ahead log of each shard.

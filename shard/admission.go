@@ -4,6 +4,7 @@ import (
 	"maps"
 	"strconv"
 	"strings"
+	"time"
 
 	"pegasus/consensus"
 	"pegasus/engine"
@@ -40,6 +41,7 @@ func parseSettings(envs map[string]string) tableSettings {
 
 // configureTable takes over a table's description. It is idempotent.
 func (p *partition) configureTable(app *proto.AppInfo) {
+	p.described = time.Now().UnixMilli()
 	if p.app.Envs != nil && maps.Equal(p.app.Envs, app.Envs) && p.app.PartitionCount == app.PartitionCount &&
 		p.app.AtomicIdempotent == app.AtomicIdempotent && p.app.MaxReplicaCount == app.MaxReplicaCount {
 		p.app = *app

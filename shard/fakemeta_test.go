@@ -29,6 +29,7 @@ type fakeMeta struct {
 	hellos    int
 	beacons   int
 	node      proto.NodeID
+	hello     proto.NodeHello // the newest
 
 	silent   bool           // read everything, answer nothing
 	deaf     bool           // answer Hello, no beacons
@@ -141,7 +142,7 @@ func (m *fakeMeta) take(s *metaSession, f *proto.PeerFrame) {
 		var h proto.NodeHello
 		unmarshal(&h)
 		m.hellos++
-		m.node = h.Node
+		m.node, m.hello = h.Node, h
 		for _, r := range h.Replicas {
 			m.reports[r.GPID] = r
 		}

@@ -116,12 +116,7 @@ func (p *partition) adoptConfig() {
 		return
 	}
 	if target := max(p.wanted.Ballot, p.promised); target > p.ballot {
-		p.persisting = true
-		p.refs++
-		dir, record := p.dir, p.record(target)
-		p.shard.background(func() message {
-			return &ballotPersisted{partition: p, ballot: target, err: writeRecord(dir, record)}
-		})
+		p.writeRecord(target)
 		return
 	}
 	if b := p.promised; b != 0 {
@@ -138,19 +133,50 @@ func (p *partition) adoptConfig() {
 	}
 }
 
+// writeRecord writes what is known of the table and the ballot, which thus becomes durable.
+func (p *partition) writeRecord(ballot proto.Ballot) {
+	p.persisting = true
+	p.refs++
+	dir, record := p.dir, p.record(ballot)
+	p.shard.background(func() message {
+		return &recordWritten{partition: p, record: record, err: writeRecord(dir, record)}
+	})
+}
+
+// refreshRecords writes the records of replicas whose tables meta describes otherwise than they do, a few at a time: ballots
+// must not wait behind them.
+func (sh *Shard) refreshRecords() {
+	left := recordsPerTick
+	for _, p := range sh.partitions {
+		if left == 0 {
+			return
+		}
+		if p.state != replicaOpen || p.persisting || p.recorded.AppID == 0 {
+			continue
+		}
+		if now := p.record(p.ballot); !p.recorded.describes(&now) {
+			p.writeRecord(p.ballot)
+			left--
+		}
+	}
+}
+
+// recordsPerTick bounds the records that a shard writes anew per tick because a table has changed.
+const recordsPerTick = 64
+
 // persist makes a ballot durable that consensus learned from a peer.
 func (p *partition) persist(b proto.Ballot) {
 	p.promised = max(p.promised, b)
 	p.note(workPersist)
 }
 
-type ballotPersisted struct {
+type recordWritten struct {
 	partition *partition
-	ballot    proto.Ballot
+	record    replicaRecord
 	err       error
 }
 
-func (m *ballotPersisted) deliver(sh *Shard) {
+func (m *recordWritten) deliver(sh *Shard) {
 	p := m.partition
 	p.refs--
 	p.persisting = false
@@ -160,7 +186,8 @@ func (m *ballotPersisted) deliver(sh *Shard) {
 	case m.err != nil:
 		p.quarantine("cannot write " + replicaFile + ": " + m.err.Error())
 	default:
-		p.ballot = max(p.ballot, m.ballot)
+		p.ballot = max(p.ballot, m.record.Ballot)
+		p.recorded = m.record
 		p.adoptConfig()
 	}
 	p.closeIfIdle()
@@ -233,7 +260,7 @@ func (sh *Shard) create(g proto.GPID, app *proto.AppInfo) *partition {
 		if outOfSpace(err) {
 			err = errors.Join(err, os.RemoveAll(dir.path)) // what is not there needs no space
 		}
-		return &replicaOpened{partition: p, store: store, err: err}
+		return &replicaOpened{partition: p, record: record, store: store, err: err}
 	})
 	return p
 }
@@ -306,7 +333,7 @@ func (p *partition) openLater(cause error) {
 
 type replicaOpened struct {
 	partition *partition
-	record    replicaRecord // zero for a new replica
+	record    replicaRecord
 	store     *rocks.Store
 	err       error
 }
@@ -332,8 +359,10 @@ func (m *replicaOpened) deliver(sh *Shard) {
 	if p.app.AppID == 0 && m.record.AppID != 0 {
 		app := m.record.app()
 		p.configureTable(&app)
+		p.described = m.record.Described
 	}
 	p.ballot = m.record.Ballot
+	p.recorded = m.record
 	decree := m.store.AppliedDecree()
 	p.flushed = decree
 	p.open(m.store, consensus.Restored{Ballot: p.ballot, Durable: decree, Committed: decree})

@@ -27,6 +27,7 @@ func (sh *Shard) tick() {
 			p.close()
 		}
 	}
+	sh.refreshRecords()
 	sh.survey()
 	sh.relieveLog()
 	sh.startChore()

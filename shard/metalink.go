@@ -3,6 +3,8 @@ package shard
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -28,8 +30,9 @@ type metaLink struct {
 	dialing  bool
 	stopped  bool
 	hello    []proto.ReplicaReport // gathered for the Hello that is being prepared
-	awaiting int                   // shards whose reports are still missing
-	epoch    int                   // of the connection, so that late gatherings are told apart
+	tables   map[int32]describedTable
+	awaiting int // shards whose reports are still missing
+	epoch    int // of the connection, so that late gatherings are told apart
 	seq      uint64
 	revision int64
 	lastAck  int64 // loop time, nanoseconds
@@ -89,7 +92,7 @@ func (m *metaLink) Opened(s *loop.Session) error {
 	m.ref = s.Ref()
 	m.epoch++
 	m.lastAck = m.sh.loop.Now()
-	m.hello = nil
+	m.hello, m.tables = nil, nil
 	m.awaiting = len(m.sh.node.shards)
 	m.beat(m.epoch)
 	for _, sh := range m.sh.node.shards {
@@ -114,6 +117,9 @@ func (g *gather) deliver(sh *Shard) {
 	answer := &gathered{epoch: g.epoch}
 	for _, p := range sh.partitions {
 		answer.replicas = append(answer.replicas, p.report())
+		if p.app.AppID != 0 {
+			answer.apps = keepNewest(answer.apps, describedTable{app: p.app, at: p.described})
+		}
 	}
 	sh.node.shards[0].deliverLater(answer)
 }
@@ -121,6 +127,24 @@ func (g *gather) deliver(sh *Shard) {
 type gathered struct {
 	epoch    int
 	replicas []proto.ReplicaReport
+	apps     map[int32]describedTable
+}
+
+// describedTable is what a replica remembers of its table, and when meta said so (unix milliseconds).
+type describedTable struct {
+	app proto.AppInfo
+	at  int64
+}
+
+// keepNewest puts t into the map unless that has a newer description of the table.
+func keepNewest(tables map[int32]describedTable, t describedTable) map[int32]describedTable {
+	if tables == nil {
+		tables = map[int32]describedTable{}
+	}
+	if have, ok := tables[t.app.AppID]; !ok || t.at > have.at {
+		tables[t.app.AppID] = t
+	}
+	return tables
 }
 
 func (g *gathered) deliver(sh *Shard) {
@@ -129,15 +153,22 @@ func (g *gathered) deliver(sh *Shard) {
 		return
 	}
 	m.hello = append(m.hello, g.replicas...)
+	for _, t := range g.apps {
+		m.tables = keepNewest(m.tables, t)
+	}
 	if m.awaiting--; m.awaiting > 0 {
 		return
 	}
 	n := m.sh.node
-	m.send(proto.PeerHello, &proto.NodeHello{
+	hello := &proto.NodeHello{
 		Node: n.id, Address: n.advertised, IP: n.address, Shards: int32(len(n.shards)), ShardPort: int32(n.opts.ShardPort),
-		Incarnation: n.incarnation, Replicas: m.hello, Transfer: n.transferAddress,
-	})
-	m.hello = nil
+		Incarnation: n.incarnation, Replicas: m.hello, Transfer: n.transferAddress, Zone: n.opts.Zone,
+	}
+	for _, id := range slices.Sorted(maps.Keys(m.tables)) {
+		hello.Apps = append(hello.Apps, m.tables[id].app)
+	}
+	m.send(proto.PeerHello, hello)
+	m.hello, m.tables = nil, nil
 }
 
 func (m *metaLink) send(kind proto.PeerKind, body any) {

@@ -22,7 +22,8 @@ type Options struct {
 	Shards      int   // event loops, >= 1
 	ShardPort   int   // port of shard 0, shard i listens on ShardPort+i; 0 = none
 	Metas       []string
-	LockThreads bool // lock every loop to an operating system thread
+	Zone        string // rack or zone that meta spreads copies over; empty if none
+	LockThreads bool   // lock every loop to an operating system thread
 
 	Limits Limits
 	Reads  rrdb.Limits

@@ -16,19 +16,22 @@ type partition struct {
 	shard    *Shard
 	app      proto.AppInfo
 	settings tableSettings
-	env      rrdb.Env // as of this turn; see freshEnv
-	dir      replicaDir
-	store    engine.Store
-	replica  *consensus.Replica
-	state    lifecycle
-	failure  string       // why state is failed
-	ballot   proto.Ballot // of the newest configuration that is on disk; older ones are never acted on again
+	// described is when meta described app, unix milliseconds; recorded is what the record on disk says.
+	described int64
+	recorded  replicaRecord
+	env       rrdb.Env // as of this turn; see freshEnv
+	dir       replicaDir
+	store     engine.Store
+	replica   *consensus.Replica
+	state     lifecycle
+	failure   string       // why state is failed
+	ballot    proto.Ballot // of the newest configuration that is on disk; older ones are never acted on again
 
 	wanted     consensus.Config      // newest from meta; acted on once its ballot is on disk
 	wants      bool                  // consensus has not been told of wanted yet
 	promised   proto.Ballot          // consensus waits for this ballot to be on disk; 0 = for none
 	flushed    proto.Decree          // the store survives without the log up to here
-	persisting bool                  // a ballot is being written
+	persisting bool                  // the record is being written
 	ahead      *proposal             // meta's newest one, when it is based on a configuration that is not acted on yet
 	asking     proto.PartitionConfig // what a proposal of meta was based on, until the store is open and meta was asked
 	again      *reassignment         // meta's newest word on a replica that is closing

@@ -289,6 +289,11 @@ const applyChunk = 64
 func (sh *Shard) install(g proto.GPID, r *recovering) {
 	p := newPartition(sh, g, r.dir)
 	sh.partitions[g] = p
+	if r.record.AppID == g.App {
+		app := r.record.app()
+		p.configureTable(&app)
+		p.described, p.recorded = r.record.Described, r.record
+	}
 	if r.err != nil {
 		sh.logger.Error("replica not opened", zap.Stringer("gpid", g), zap.String("dir", r.dir.path), zap.Error(r.err))
 		p.state, p.failure = replicaFailed, r.err.Error()
@@ -297,8 +302,6 @@ func (sh *Shard) install(g proto.GPID, r *recovering) {
 		}
 		return
 	}
-	app := r.record.app()
-	p.configureTable(&app)
 	p.ballot, p.flushed = r.record.Ballot, r.flushed
 	p.open(r.store, consensus.Restored{
 		Ballot: max(p.ballot, r.ballot), Durable: r.flushed, Committed: r.store.AppliedDecree(), Timestamp: r.newest, Log: r.tail,

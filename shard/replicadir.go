@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -60,22 +61,42 @@ type replicaRecord struct {
 	PartitionCount int32             `json:"partition_count"`
 	MaxReplicas    int32             `json:"max_replica_count"`
 	Envs           map[string]string `json:"envs,omitempty"`
+
+	InitPartitions   int32 `json:"init_partition_count,omitempty"`
+	CreateSecond     int64 `json:"create_second,omitempty"`
+	AtomicIdempotent bool  `json:"atomic_idempotent,omitempty"`
+	// Described is when meta said so, unix milliseconds; of the records of one table the newest counts.
+	Described int64 `json:"described_ms,omitempty"`
 }
 
 func (p *partition) record(ballot proto.Ballot) replicaRecord {
 	return replicaRecord{
 		Format: formatVersion, AppID: p.gpid.App, Partition: p.gpid.Part, Ballot: ballot,
 		AppName: p.app.AppName, AppType: p.app.AppType, PartitionCount: p.app.PartitionCount,
-		MaxReplicas: p.app.MaxReplicaCount, Envs: p.app.Envs,
+		MaxReplicas: p.app.MaxReplicaCount, Envs: p.app.Envs, InitPartitions: p.app.InitPartitionCount,
+		CreateSecond: p.app.CreateSecond, AtomicIdempotent: p.app.AtomicIdempotent != nil && *p.app.AtomicIdempotent,
+		Described: p.described,
 	}
+}
+
+// describes tells whether the record says of the table what r says.
+func (r *replicaRecord) describes(other *replicaRecord) bool {
+	return r.AppName == other.AppName && r.AppType == other.AppType && r.PartitionCount == other.PartitionCount &&
+		r.MaxReplicas == other.MaxReplicas && r.InitPartitions == other.InitPartitions && r.CreateSecond == other.CreateSecond &&
+		r.AtomicIdempotent == other.AtomicIdempotent && maps.Equal(r.Envs, other.Envs)
 }
 
 // app is what the record remembers of the table; meta's word replaces it once the node is connected.
 func (r *replicaRecord) app() proto.AppInfo {
-	return proto.AppInfo{
+	a := proto.AppInfo{
 		Status: proto.AppAvailable, AppID: r.AppID, AppName: r.AppName, AppType: r.AppType,
 		PartitionCount: r.PartitionCount, MaxReplicaCount: r.MaxReplicas, Envs: r.Envs, IsStateful: true,
+		InitPartitionCount: r.InitPartitions, CreateSecond: r.CreateSecond,
 	}
+	if r.AtomicIdempotent {
+		a.AtomicIdempotent = &r.AtomicIdempotent
+	}
+	return a
 }
 
 func writeRecord(d replicaDir, r replicaRecord) error {

@@ -57,6 +57,9 @@ type NodeHello struct {
 	Transfer HostPort `thrift:"8,opt"`
 	// Zone is the rack or zone that the operator gave the node, empty if none: copies are spread over zones.
 	Zone string `thrift:"9,opt"`
+	// Apps describes the table of every replica in Replicas as the node remembers it: what a meta group that lost
+	// everything recovers the tables from.
+	Apps []AppInfo `thrift:"10,opt"`
 }
 
 // PeerNode is a registered node as the others reach it. An invalid Address is that of a node whose address another one

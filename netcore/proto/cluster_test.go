@@ -44,7 +44,8 @@ func clusterMessages() (names []string, messages []any) {
 	ack.Nodes, ack.Settings = nodes, settings
 	assign.Nodes, assign.Settings = nodes, settings
 	update.From = one
-	add("hello", &hello)
+	helloGroups := hello
+	add("hello", &helloGroups)
 	add("hello ack", &ack)
 	add("beacon", &NodeBeacon{Node: one, Incarnation: 2, SentAt: 3, Revision: 4})
 	add("beacon ack", &NodeBeaconAck{Err: ErrForwardToOthers, Leader: NewHostPort("m1", 34601), SentAt: 3, Revision: 4})
@@ -52,6 +53,8 @@ func clusterMessages() (names []string, messages []any) {
 	add("proposal", &Proposal{App: app, Config: config, Type: CTAddSecondary, Node: two, Settings: settings[0]})
 	add("update", &update)
 	add("update ack", &UpdateConfigAck{Err: ErrInvalidVersion, Config: config})
+	hello.Zone, hello.Apps = "rack1", []AppInfo{app}
+	add("hello with zone and tables", &hello)
 	add("report", &NodeReport{Node: one, Replicas: []ReplicaReport{report}})
 	return names, messages
 }

@@ -45,6 +45,7 @@ func options(c *conf.Replica) (shard.Options, error) {
 		Shards:      shards,
 		ShardPort:   c.Node.ShardPortBase,
 		Metas:       c.Metas,
+		Zone:        c.Node.Zone,
 		Limits: shard.Limits{
 			MaxFrame:      int(c.Limits.MaxFrame),
 			MaxWrite:      int(c.Limits.MaxWrite),
