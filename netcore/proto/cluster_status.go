@@ -37,6 +37,9 @@ type NodeStatusReport struct {
 	Node     NodeID        `thrift:"1"`
 	Disks    []DiskStatus  `thrift:"2"`
 	Replicas []ReplicaLoad `thrift:"3"`
+	// Closed are the replicas on its disks that are not open: those of dropped tables, and those that left their group.
+	// Meta has them discarded only when it saw them in several reports.
+	Closed []GPID `thrift:"4,opt"`
 }
 
 // Discard tells a node that meta has no use for a replica that is no member. The node moves it aside (as Apache Pegasus'
