@@ -91,8 +91,8 @@ type NodeHelloAck struct {
 	Partitions  []PartitionConfig `thrift:"6"`
 	Nodes       []PeerNode        `thrift:"7,opt"` // every registered node, the receiver too
 	Settings    []TableSettings   `thrift:"8,opt"` // one for each of Apps
-	// Metas are the members of the meta group, to be tried besides those of the node's configuration; empty: not told.
-	Metas []HostPort `thrift:"9,opt"`
+	// Metas are the addresses (host:port) of the meta group, to be tried besides those of the node's configuration.
+	Metas []string `thrift:"9,opt"`
 }
 
 // NodeBeacon says that the node lives. SentAt is the node's own monotonic clock in nanoseconds, echoed unread.
@@ -120,7 +120,7 @@ type Assignments struct {
 	Partitions []PartitionConfig `thrift:"3"`
 	Nodes      []PeerNode        `thrift:"4,opt"` // those that changed
 	Settings   []TableSettings   `thrift:"5,opt"` // one for each of Apps
-	Metas      []HostPort        `thrift:"6,opt"` // as in NodeHelloAck, when the group changed
+	Metas      []string          `thrift:"6,opt"` // as in NodeHelloAck, when the group changed
 }
 
 // Proposal asks a node to bring about a change of configuration: members act, meta only proposes. It may be lost, doubled
