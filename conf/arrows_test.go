@@ -24,7 +24,7 @@ var arrows = map[string][]string{
 
 	"consensus":        {"netcore/proto", "netcore/invariant"},
 	"consensus/mutlog": {"netcore/proto", "netcore/invariant", "netcore/disk"},
-	"consensus/pacsim": {"consensus/...", "netcore/...", "engine", "engine/mem", "metasvc/core"},
+	"consensus/pacsim": {"consensus/...", "netcore/...", "engine", "engine/mem", "metasvc/core", "clientlib/route"},
 
 	"engine": {"engine/...", "netcore/proto", "netcore/invariant"},
 
@@ -36,6 +36,7 @@ var arrows = map[string][]string{
 	"metasvc/pegasus-meta": {"metasvc/...", "netcore/...", "conf"},
 
 	"clientlib":               {"clientlib/...", "netcore/proto", "netcore/invariant"},
+	"clientlib/route":         {"netcore/proto", "netcore/invariant"},
 	"clientlib/pegasus-shell": {"clientlib/...", "netcore/proto", "netcore/invariant", "conf"},
 
 	"conf":                {},
@@ -50,7 +51,7 @@ var arrows = map[string][]string{
 var forTests = []string{"netcore/proto/golden", "engine/enginetest", "consensus/pacsim"}
 
 // pure packages are state machines that a simulator runs: what would let the world in stays out.
-var pure = []string{"consensus", "metasvc/core", "netcore/invariant"}
+var pure = []string{"consensus", "metasvc/core", "netcore/invariant", "clientlib/route"}
 
 var impure = []string{"C", "context", "math/rand", "math/rand/v2", "net", "os", "os/exec", "sync", "sync/atomic", "syscall", "testing"}
 

@@ -1,20 +1,34 @@
 package pacsim
 
 import (
-	"slices"
+	"time"
 
+	"pegasus/clientlib/route"
 	"pegasus/metasvc/core"
 	"pegasus/netcore/proto"
 )
 
-// client issues one operation after the other, as a caller of clientlib sees it: the route is asked from meta and kept until an
-// error; a refusal is tried again as a new operation; no answer means that the operation may have happened, and it is not
-// repeated.
+// client issues one operation after the other, as an application does through clientlib: package route decides where each
+// attempt goes, what its end means, and when meta is asked. Here is the driver that clientlib is in real time.
 type client struct {
 	s     *Sim
 	id    int
-	route []int // machine per partition, -1: unknown
-	turn  uint64
+	table route.Table
+	metas route.Metas
+	rnd   route.Rand
+
+	part     int
+	op       *op
+	attempts route.Attempts
+	deadline int64
+	busy     bool   // an operation is under way
+	version  uint64 // of the map that the attempt was routed by
+	turn     uint64 // of attempts: an answer to an older one finds nobody
+	parked   bool   // waits for a pause to end, or for news from meta
+
+	asking   uint64 // counts questions: an answer to an older one finds nobody
+	alarmed  bool   // asks when the distance between questions is over
+	question route.Question
 }
 
 const (
@@ -24,6 +38,17 @@ const (
 )
 
 func (s *Sim) clientEndpoint() int { return s.o.Nodes + s.o.Metas }
+
+func newClient(s *Sim, id int) *client {
+	c := &client{s: s, id: id, rnd: route.Rand(s.rng.Uint64())}
+	c.table.Rand, c.metas.Rand = route.Rand(s.rng.Uint64()), route.Rand(s.rng.Uint64())
+	var metas []string
+	for i := range s.metas.metas {
+		metas = append(metas, metaAddress(i).String())
+	}
+	c.metas.Set(metas)
+	return c
+}
 
 func (c *client) next(d int64) {
 	c.s.q.after(d, func() {
@@ -56,93 +81,192 @@ func (c *client) issue() {
 	c.perform(part, o)
 }
 
-// perform sends o; the client goes on when it is answered or given up.
+// perform begins an operation; the client goes on when it has ended.
 func (c *client) perform(part int, o *op) {
-	s := c.s
-	to := c.route[part]
-	if to < 0 {
-		c.refresh(part)
-		c.next(clientBackOff)
+	c.part, c.op, c.attempts, c.deadline, c.busy = part, o, route.Attempts{}, c.s.q.now+clientTimeout, true
+	c.try()
+}
+
+// try makes one attempt. What came before was certainly not executed, so the operation counts from here.
+func (c *client) try() {
+	s, o := c.s, c.op
+	c.turn++
+	c.parked = false
+	turn := c.turn
+	m := c.table.Map()
+	if m == nil || m.Entries[c.part].Primary == "" {
+		c.version = 0
+		if m != nil {
+			c.version = m.Version
+		}
+		c.judge(route.Unsent, proto.ErrOK, cell{})
 		return
 	}
-	c.turn++
-	turn := c.turn
+	c.version = m.Version
 	o.called = s.q.now
-	s.net.reliable(s.clientEndpoint(), to, func() {
-		n := s.nodes[to]
+	address, _ := proto.ParseHostPort(m.Entries[c.part].Primary)
+	to := int(address.Port - nodeAddress(0).Port)
+	n, part := s.nodes[to], c.part
+	if !s.net.reliable(s.clientEndpoint(), to, func() {
 		n.run(n.life, func() {
 			life := n.life
 			n.handle(part, &request{op: o, answer: func(err proto.ErrCode, result cell) {
-				if n.life != life {
-					return
+				if n.life == life && !s.net.reliable(to, s.clientEndpoint(), func() { c.ended(turn, route.Replied, err, result) }) {
+					c.later(turn, s.rng.Int64N(second), route.Lost)
 				}
-				s.net.reliable(to, s.clientEndpoint(), func() {
-					if c.turn == turn {
-						c.answered(part, o, err, result)
-					}
-				})
 			}})
 		})
-	})
-	s.q.after(clientTimeout, func() {
+	}) {
+		c.later(turn, s.rng.Int64N(second), route.Lost)
+	}
+	c.later(turn, c.deadline-s.q.now, route.Late)
+	s.q.after(int64(route.SuspectAfter), func() {
 		if c.turn == turn {
-			c.answered(part, o, proto.ErrTimeout, cell{})
+			c.suspect()
 		}
 	})
 }
 
-func (c *client) answered(part int, o *op, err proto.ErrCode, result cell) {
-	s := c.s
+// later ends the attempt after d unless it has ended before.
+func (c *client) later(turn uint64, d int64, how route.Outcome) {
+	c.s.q.after(d, func() { c.ended(turn, how, proto.ErrOK, cell{}) })
+}
+
+func (c *client) ended(turn uint64, how route.Outcome, err proto.ErrCode, result cell) {
+	if c.turn == turn {
+		c.judge(how, err, result)
+	}
+}
+
+// suspect has meta asked about the partition, and tells whether there is news already.
+func (c *client) suspect() (newer bool) {
+	newer = c.table.Suspect(int32(c.part), c.version)
+	c.ask()
+	return newer
+}
+
+// judge decides what becomes of the operation after an attempt.
+func (c *client) judge(how route.Outcome, err proto.ErrCode, result cell) {
+	s, o := c.s, c.op
 	c.turn++
-	switch err {
-	case proto.ErrOK:
+	turn := c.turn
+	v := c.attempts.Judge(o.kind != opGet, how, err, time.Duration(c.deadline-s.q.now), &c.rnd)
+	if v.Suspect && c.suspect() {
+		v.Pause = 0
+	}
+	switch v.Step {
+	case route.Again:
+		c.parked = v.Suspect
+		s.q.after(int64(v.Pause), func() {
+			if c.turn == turn {
+				c.try()
+			}
+		})
+		return
+	case route.Done:
 		o.done, o.returned, o.result = true, s.q.now, result
 		s.answered++
-		s.lastSuccess[part] = s.q.now
+		s.lastSuccess[c.part] = s.q.now
 		if o.kind == opGet || o.kind == opIncr || o.kind == opCAS {
 			s.lastSeen[o.key] = result
 		}
 		s.seen.add(*o)
 		s.trace.hash = mix(s.trace.hash, uint64(result.value)+uint64(o.called))
 		c.next(s.rng.Int64N(2 * s.o.Think))
-	case proto.ErrTimeout:
+	case route.Doubtful:
 		s.unanswered++
-		c.route[part] = -1
-		if o.kind != opGet {
-			s.seen.add(*o)
-		}
+		s.seen.add(*o)
 		c.next(clientBackOff)
 	default:
 		s.refused++
-		c.route[part] = -1
 		c.next(clientBackOff + s.rng.Int64N(clientBackOff))
+	}
+	c.busy = false
+}
+
+// ask carries the next question about the table to a meta, if one is due.
+func (c *client) ask() {
+	s := c.s
+	q, wait, ok := c.table.Next(time.Duration(s.q.now))
+	switch {
+	case ok:
+		c.question = q
+		c.carry()
+	case wait >= 0 && !c.alarmed:
+		c.alarmed = true
+		s.q.after(int64(wait), func() {
+			c.alarmed = false
+			c.ask()
+		})
 	}
 }
 
-// refresh asks the meta leader for the route.
-func (c *client) refresh(part int) {
+// carry sends the question to the meta that is to be asked now.
+func (c *client) carry() {
 	s := c.s
-	leader := s.metas.leader
-	if leader < 0 {
-		return
+	c.asking++
+	asking := c.asking
+	from := c.metas.Pick()
+	address, _ := proto.ParseHostPort(from)
+	m := s.metas.metas[int(address.Port-metaAddress(0).Port)]
+	failed := func() {
+		if c.asking == asking {
+			c.carryOn(c.metas.Failed(from))
+		}
 	}
-	m := s.metas.metas[leader]
-	s.net.reliable(s.clientEndpoint(), m.endpoint(), func() {
-		if !m.up || s.metas.leader != leader {
+	req := &proto.QueryCfgRequest{AppName: tableName, PartitionIndices: c.question.Partitions}
+	if !s.net.reliable(s.clientEndpoint(), m.endpoint(), func() {
+		life := m.life
+		if !m.up {
+			s.net.reliable(m.endpoint(), s.clientEndpoint(), failed) // refuses the connection
 			return
 		}
-		s.metas.ask(&proto.QueryCfgRequest{AppName: tableName, PartitionIndices: []int32{int32(part)}}, func(r core.Reply) {
-			resp, ok := r.Body.(*proto.QueryCfgResponse)
-			if !ok || resp.Err != proto.ErrOK {
-				return
+		m.ask(req, func(r core.Reply) {
+			if m.life == life {
+				s.net.reliable(m.endpoint(), s.clientEndpoint(), func() {
+					if c.asking == asking {
+						c.told(from, r.Body.(*proto.QueryCfgResponse))
+					}
+				})
 			}
-			to := -1
-			if p := resp.Partitions[0].HPPrimary; p.IsValid() {
-				to = int(p.Port - nodeAddress(0).Port)
-			}
-			s.net.reliable(m.endpoint(), s.clientEndpoint(), func() { c.route[part] = to })
 		})
+	}) {
+		s.q.after(s.rng.Int64N(second), failed)
+	}
+	s.q.after(int64(route.MetaPatience), failed)
+}
+
+// carryOn asks again after a pause.
+func (c *client) carryOn(pause time.Duration) {
+	c.asking++
+	asking := c.asking
+	c.s.q.after(int64(pause), func() {
+		if c.asking == asking {
+			c.carry()
+		}
 	})
+}
+
+// told takes the answer of a meta.
+func (c *client) told(from string, resp *proto.QueryCfgResponse) {
+	leader := ""
+	if resp.Err == proto.ErrForwardToOthers && len(resp.Partitions) == 1 {
+		leader = resp.Partitions[0].HPPrimary.String()
+	}
+	if again, pause := c.metas.Answered(from, resp.Err, leader); again {
+		c.carryOn(pause)
+		return
+	}
+	c.asking++
+	changed, err := c.table.Answer(time.Duration(c.s.q.now), resp)
+	if err != nil {
+		c.s.fail("client", c.part, "%v", err)
+		return
+	}
+	if changed && c.parked {
+		c.try()
+	}
+	c.ask()
 }
 
 // hotKey is one of the keys in use of a partition. A key that has seen enough gives way to a new one.
@@ -165,10 +289,7 @@ const restPatience = 60 * second
 
 // readAll reads every key once when the cluster is at rest, so that the histories end with what is left.
 func (s *Sim) readAll() {
-	c := &client{s: s, id: s.o.Clients, route: slices.Repeat([]int{-1}, s.o.Partitions)}
-	for part := range c.route {
-		c.route[part] = s.slot(s.registers.parts[part].now.Primary)
-	}
+	c := newClient(s, s.o.Clients)
 	for key, part := range s.keyPart {
 		o := &op{kind: opGet, key: key, client: c.id}
 		for until := s.q.now + restPatience; !o.done; {
@@ -178,13 +299,8 @@ func (s *Sim) readAll() {
 			if s.failure != nil {
 				return
 			}
-			routed := c.route[part] >= 0
 			c.perform(part, o)
-			if !routed {
-				s.runFor(clientBackOff) // perform has only asked for the route
-				continue
-			}
-			for turn := c.turn; c.turn == turn && s.failure == nil; {
+			for c.busy && s.failure == nil {
 				s.runFor(5 * millisecond)
 			}
 		}

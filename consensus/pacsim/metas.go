@@ -266,10 +266,16 @@ func (g *metaGroup) ask(args any, answer func(core.Reply)) bool {
 	if g.leader < 0 {
 		return false
 	}
+	g.metas[g.leader].ask(args, answer)
+	return true
+}
+
+// ask hands a client's request to this meta, leader or not.
+func (m *meta) ask(args any, answer func(core.Reply)) {
+	g := m.group
 	g.token++
 	g.waiting[g.token] = answer
-	g.metas[g.leader].step(core.Request{Token: g.token, Args: args})
-	return true
+	m.step(core.Request{Token: g.token, Args: args})
 }
 
 // String names a meta in reports.

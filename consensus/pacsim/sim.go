@@ -124,7 +124,7 @@ func (s *Sim) live(res *Result) {
 	}
 	clients := make([]*client, s.o.Clients)
 	for i := range clients {
-		clients[i] = &client{s: s, id: i, route: slices.Repeat([]int{-1}, s.o.Partitions)}
+		clients[i] = newClient(s, i)
 		clients[i].next(s.rng.Int64N(s.o.Think))
 	}
 	s.runFor(second)
