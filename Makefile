@@ -41,8 +41,8 @@ test: deps ## vet, then all tests: packages, real clusters, foreign clients
 sim: ## fresh seeds of the cluster simulator for SECONDS of wall time; a failing seed tells how to replay it
 	PACSIM_SECONDS=$(SECONDS) go test -count=1 -v -timeout $$(( $(SECONDS) + 600 ))s -run TestFreshSeeds ./consensus/pacsim
 
-planted: ## bugs planted into the replication core, each of which the simulator must find
-	go test -tags pacbugs -timeout $(TEST_TIMEOUT) -run TestPlantedBugs ./consensus/pacsim
+planted: ## bugs planted into the replication core: the simulator must find each, and each of its checkers one alone
+	go test -tags pacbugs -timeout $(TEST_TIMEOUT) -run 'TestPlantedBugs|TestEveryChecker' ./consensus/pacsim
 
 check: deps ## formatting, vet, import arrows, checksums of modules
 	@bad=$$(gofmt -l $(FOLDERS)) || exit 1; \

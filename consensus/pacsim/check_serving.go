@@ -17,15 +17,25 @@ type registers struct {
 }
 
 type register struct {
-	now   consensus.Config
-	since int64 // true time of the last change
-	past  map[proto.Ballot]consensus.Config
+	now    consensus.Config
+	since  int64 // true time of the last change
+	past   map[proto.Ballot]consensus.Config
+	askers map[takeOver]int // life of the process that asked last
+	// acted is the highest ballot under which a primary committed or answered a read.
+	acted proto.Ballot
+}
+
+// takeOver is the ask of a secondary to become primary under a ballot.
+type takeOver struct {
+	ballot proto.Ballot
+	by     proto.NodeID
 }
 
 func newRegisters(s *Sim, partitions int) *registers {
 	g := &registers{s: s, state: core.NewState(), parts: make([]register, partitions)}
 	for i := range g.parts {
 		g.parts[i].past = map[proto.Ballot]consensus.Config{}
+		g.parts[i].askers = map[takeOver]int{}
 	}
 	return g
 }
@@ -89,15 +99,38 @@ func (v *serving) role(r *replica, role consensus.Role, b proto.Ballot) {
 	}
 }
 
+// acts is told that a replica does what only a primary may: commit what it decided on, or answer a read.
+func (v *serving) acts(r *replica) {
+	if r.machine.Role() == consensus.Primary {
+		g := &v.s.registers.parts[r.part]
+		g.acted = max(g.acted, r.machine.Ballot())
+	}
+}
+
 // read checks a read, or a failed check of an atomic operation, at the moment of its answer.
+//
+// As a rule nobody reads whom the register has replaced: leases have ended before anybody asks for that. A process may ask, die,
+// and confirm the old primary after its restart, because it does not know what it asked for; if the ask arrives then, the new
+// primary must not act before the old one has stopped.
 func (v *serving) read(r *replica, applied, acked proto.Decree) {
 	v.reads++
 	s, n := v.s, r.n
 	s.history.serves(n, r.part, applied, acked)
 	c := r.machine.State().Config
-	if now := s.registers.parts[r.part].now; now.Ballot > c.Ballot && now.Primary != n.name {
-		s.fail("stale-read", r.part, "node %d answers a read as primary of ballot %d; ballot %d has replaced it", n.id, c.Ballot, now.Ballot)
+	g := &s.registers.parts[r.part]
+	if g.now.Ballot > c.Ballot && g.now.Primary != n.name {
+		b := c.Ballot + 1
+		for g.past[b].Primary == n.name {
+			b++
+		}
+		to := g.past[b].Primary
+		life, asked := g.askers[takeOver{b, to}]
+		forgotten := asked && life != s.nodes[s.slot(to)].life
+		if !forgotten || g.acted > c.Ballot {
+			s.fail("stale-read", r.part, "node %d answers a read as primary of ballot %d; ballot %d has replaced it", n.id, c.Ballot, g.now.Ballot)
+		}
 	}
+	v.acts(r)
 	for _, m := range c.Secondaries {
 		// A granter that calls the lease over while its holder reads has counted otherwise than the holder.
 		if o := s.nodes[s.slot(m)]; o.up && o.name == m && o.leases.Expired(n.name, o.clock()) {

@@ -6,6 +6,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pegasus/consensus"
+	"pegasus/metasvc/core"
+	"pegasus/netcore/proto"
 )
 
 // TestMain trades memory for speed: runs are short and make much garbage.
@@ -51,6 +55,61 @@ func TestLinearChecker(t *testing.T) {
 		}
 		if bad, _ := h.check(); (bad < 0) != c.ok {
 			t.Errorf("%s: linearizable %v, want %v", c.name, bad < 0, c.ok)
+		}
+	}
+}
+
+// TestOrderCheckers feeds breaks that the cores cannot be brought to make.
+func TestOrderCheckers(t *testing.T) {
+	one, two, three := proto.NodeID{0: 1, 1: 1}, proto.NodeID{0: 2, 1: 1}, proto.NodeID{0: 3, 1: 1}
+	partition := func(b proto.Ballot, primary proto.NodeID, secondaries ...proto.NodeID) *core.Partition {
+		return &core.Partition{Ballot: b, Primary: primary, Secondaries: secondaries}
+	}
+	for _, c := range []struct {
+		name, kind string
+		do         func(*Sim)
+	}{
+		{"decrees in order", "", func(s *Sim) {
+			s.history.commit(s.nodes[0], 0, 0, 1, 7)
+			s.history.commit(s.nodes[0], 0, 1, 2, 8)
+			s.history.commit(s.nodes[1], 0, 0, 1, 7)
+		}},
+		{"a decree is left out", "gap", func(s *Sim) { s.history.commit(s.nodes[0], 0, 1, 3, 7) }},
+		{"another mutation", "history", func(s *Sim) {
+			s.history.commit(s.nodes[0], 0, 0, 1, 7)
+			s.history.commit(s.nodes[1], 0, 0, 1, 8)
+		}},
+		{"ballots in order", "", func(s *Sim) {
+			s.registers.change(0, partition(1, one, two))
+			s.registers.change(0, partition(2, two, three))
+		}},
+		{"a ballot is left out", "register", func(s *Sim) {
+			s.registers.change(0, partition(1, one, two))
+			s.registers.change(0, partition(3, two))
+		}},
+		{"a member twice", "register", func(s *Sim) { s.registers.change(0, partition(1, one, two, one)) }},
+		{"the primary of the register", "", func(s *Sim) {
+			s.registers.change(0, partition(1, one))
+			s.serving.role(&replica{n: s.nodes[0]}, consensus.Primary, 1)
+		}},
+		{"a primary by its own grace", "primary", func(s *Sim) {
+			s.registers.change(0, partition(1, one, two))
+			s.serving.role(&replica{n: s.nodes[1]}, consensus.Primary, 1)
+		}},
+	} {
+		o := Draw(6)
+		o.Nodes = 3
+		s := newSim(o, nil)
+		for i := range o.Nodes {
+			s.nodes = append(s.nodes, newNode(s, i))
+		}
+		c.do(s)
+		kind := ""
+		if s.failure != nil {
+			kind = s.failure.Kind
+		}
+		if kind != c.kind {
+			t.Errorf("%s: checker %q fired, want %q", c.name, kind, c.kind)
 		}
 	}
 }

@@ -19,12 +19,13 @@
 // # What the faults leave possible
 //
 // PacificA promises nothing when every copy of a partition is gone. So media damage (a wiped disk, rotten bits) strikes only a
-// node whose partitions all have another member that is whole; crashes, power losses of all nodes at once, pauses and
+// node whose partitions all keep another member that is whole, whatever becomes of the changes under way (Sim.expendable); crashes, power losses of all nodes at once, pauses and
 // partitions strike without any limit. Rot stays out of the last write of a log, where it cannot be told from a torn tail. Clock
 // drift stays below what separates lease from grace.
 //
 // # Checkers
 //
 // Each is in a file of its own, check_*.go: history (what is committed never differs nor gets lost), serving (one primary per ballot, no
-// read after the lease), prefix, content, linear (porcupine), live.
+// read after the lease), prefix, content, linear (porcupine), live. With Options.Only a single one looks: each must find a planted
+// bug alone, or it is no checker.
 package pacsim

@@ -205,18 +205,32 @@ func (s *Sim) fillDisk() {
 	})
 }
 
-// settled is how long a register must have stood before media may go: whatever was asked for before has arrived by then. An ask
-// under way could make a member of a node that has just lost everything, or remove the last one that has not.
+// settled is how long a register must have stood before one of two members may lose its media: whatever was asked for before has
+// arrived by then. An ask under way could remove the other one.
 const settled = 12 * second
 
-// expendable tells whether a machine may lose its media: everything that it is a member of is at rest with another member.
+// expendable tells whether a machine may lose its media. PacificA promises that data outlives all members but one, so what is taken
+// is never the last copy, whatever becomes of asks that are under way: with two other whole members any moment will do, in the
+// middle of a change of members too, because one ask can be accepted under the ballot that stands, it removes one of them at
+// most, and the one that is left asks next. With one other, the register must have come to rest. A learner may go at any time.
 func (s *Sim) expendable(n *node) bool {
 	for part := range s.o.Partitions {
 		c := s.registers.parts[part]
-		if s.q.now-c.since < settled {
+		m := members(c.now)
+		if len(m) == 0 {
 			return false
 		}
-		if m := members(c.now); slices.Contains(m, n.name) && (len(m) < 2 || s.unhealthy(part) != "" || len(s.prefix.lost[part]) > 0) {
+		if !slices.Contains(m, n.name) {
+			continue
+		}
+		whole := 0
+		for _, name := range m {
+			if name != n.name && s.holder(part, name) != nil && !s.prefix.lost[part][name] && !s.holder(part, name).installing() {
+				whole++
+			}
+		}
+		rests := s.q.now-c.since >= settled && s.unhealthy(part) == ""
+		if len(s.prefix.lost[part]) > 0 || whole < 1 || whole < 2 && !rests {
 			return false
 		}
 	}
@@ -231,6 +245,9 @@ func (s *Sim) wipe() {
 	}
 	s.noteNode(n, "loses its disk")
 	for part := range s.o.Partitions {
+		if s.q.now-s.registers.parts[part].since < settled {
+			s.lostInChange++
+		}
 		s.lose(part, n)
 	}
 	n.crash(false)

@@ -34,6 +34,8 @@ type meta struct {
 	term     int // in which it leads, by its own belief; 0: follows
 	inflight []core.Proposed
 	conns    map[uint64]*conn
+
+	lastRound int64 // true time at which the newest of inflight is committed
 }
 
 // Times of the meta group.
@@ -134,12 +136,13 @@ func (m *meta) step(ev core.Event) {
 	}
 }
 
-// propose brings an entry to the journal after the time of a round among metas.
+// propose brings an entry to the journal after the time of a round among metas. Entries keep their order, as Raft's do.
 func (m *meta) propose(p core.Proposed) {
 	g, s := m.group, m.group.s
 	m.inflight = append(m.inflight, p)
 	term, life := m.term, m.life
-	s.q.after(millisecond+s.rng.Int64N(5*millisecond)+g.slow, func() {
+	m.lastRound = max(m.lastRound+1, s.q.now+millisecond+s.rng.Int64N(5*millisecond)+g.slow)
+	s.q.after(m.lastRound-s.q.now, func() {
 		if !m.up || m.life != life {
 			return
 		}
@@ -182,7 +185,7 @@ func (g *metaGroup) depose() {
 	for _, p := range m.inflight[:s.rng.IntN(len(m.inflight)+1)] {
 		g.append(p.Data)
 	}
-	m.inflight = nil
+	m.inflight, m.lastRound = nil, 0
 	g.leader = -1
 	g.term++
 	s.note("meta %d leads no more", int64(m.id))

@@ -71,6 +71,8 @@ type Options struct {
 	Window                   int // mutations in flight
 	CrashStep                int // one node dies at this boundary between effects, counted from the storm's begin; 0: none
 	On                       [faultCount]bool
+	// Only, if not empty, is the one kind of checker that looks. Runs end without it when a core breaks down or nothing moves.
+	Only string
 }
 
 // Draw returns the options of a seed.

@@ -53,11 +53,11 @@ func report(t *testing.T, r Result) {
 		r.Options, r.Failure, r.Failure.State, r.Failure.Trace, r.Options.Seed, only)
 }
 
-// seconds is the wall time for fresh seeds: PACSIM_SECONDS, or none.
+// seconds is the wall time for fresh seeds: PACSIM_SECONDS, or a little.
 func seconds() time.Duration {
 	n, err := strconv.Atoi(os.Getenv("PACSIM_SECONDS"))
-	if err != nil {
-		return 0
+	if err != nil || n < 0 {
+		n = 10
 	}
 	return time.Duration(n) * time.Second
 }

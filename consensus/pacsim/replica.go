@@ -262,6 +262,7 @@ func (r *replica) commit(m *consensus.Mutation) {
 		return
 	}
 	apply(r.media.store, m)
+	s.serving.acts(r)
 	delete(r.prints, m.Decree)
 	s.content.look(r.n, r.part, r.media.store)
 	s.notePart(r.part, r.n, "commits decree %d", int64(m.Decree))
@@ -310,6 +311,9 @@ func (n *node) receive(from proto.NodeID, bytes []byte) {
 
 func (r *replica) ask(a *consensus.Ask) {
 	r.n.s.notePart(r.part, r.n, "asks meta for a change of type %d about %d to ballot %d", int64(a.Type), int64(r.n.s.slot(a.Node)), int64(a.Config.Ballot))
+	if a.Type == proto.CTUpgradeToPrimary && a.Node == r.n.name {
+		r.n.s.registers.parts[r.part].askers[takeOver{a.Config.Ballot, a.Node}] = r.n.life
+	}
 	r.n.link.update(proto.UpdateConfig{
 		Config: r.register(a.Config), Type: a.Type, Node: a.Node, From: r.n.name,
 	})

@@ -34,6 +34,7 @@ type Sim struct {
 	tableMade   bool
 
 	answered, unanswered, refused int
+	lostInChange                  int
 
 	trace     *trace
 	seen      history
@@ -73,6 +74,8 @@ type Result struct {
 	Reads                                    uint64
 	Mutations                                int
 	Ballots                                  int
+	// LostInChange counts replicas whose media were lost while their register had not come to rest.
+	LostInChange int
 }
 
 // traceWords is how many events a failure tells.
@@ -80,21 +83,27 @@ const traceWords = 120
 
 // Run runs one seed's options. verbose, if not nil, gets every trace event in words.
 func Run(o Options, verbose func(string)) Result {
+	s := newSim(o, verbose)
+	res := Result{Options: o}
+	s.guarded(func() { s.live(&res) })
+	res.Failure, res.Hash, res.Events, res.Virtual = s.failure, s.trace.hash, s.q.done, s.q.now
+	res.Answered, res.Unanswered, res.Refused, res.Reads = s.answered, s.unanswered, s.refused, s.serving.reads
+	res.LostInChange = s.lostInChange
+	for part := range o.Partitions {
+		res.Mutations += len(s.history.parts[part].prints)
+		res.Ballots += int(s.registers.parts[part].now.Ballot)
+	}
+	return res
+}
+
+func newSim(o Options, verbose func(string)) *Sim {
 	s := &Sim{o: o, rng: rand.New(rand.NewPCG(o.Seed, 0x5eed)), slots: map[proto.NodeID]int{}, lastSuccess: make([]int64, o.Partitions), sick: -1}
 	s.trace = newTrace(o.Partitions)
 	s.trace.verbose = verbose
 	s.history, s.content = newCommitted(s, o.Partitions), content{s}
 	s.prefix, s.registers = newPrefix(s, o.Partitions), newRegisters(s, o.Partitions)
 	s.serving = serving{s: s}
-	res := Result{Options: o}
-	s.guarded(func() { s.live(&res) })
-	res.Failure, res.Hash, res.Events, res.Virtual = s.failure, s.trace.hash, s.q.done, s.q.now
-	res.Answered, res.Unanswered, res.Refused, res.Reads = s.answered, s.unanswered, s.refused, s.serving.reads
-	for part := range o.Partitions {
-		res.Mutations += len(s.history.parts[part].prints)
-		res.Ballots += int(s.registers.parts[part].now.Ballot)
-	}
-	return res
+	return s
 }
 
 // guarded turns a panic, which is how the cores say that an invariant is broken, into a failure.
@@ -110,6 +119,9 @@ func (s *Sim) guarded(do func()) {
 
 // fail records the first violation and ends the run.
 func (s *Sim) fail(kind string, part int, format string, args ...any) {
+	if only := s.o.Only; only != "" && kind != only && kind != "panic" && kind != "live" {
+		return
+	}
 	if s.failure == nil {
 		s.failure = &Failure{Kind: kind, Part: part, At: s.q.now, What: fmt.Sprintf(format, args...), Trace: s.trace.words(part, traceWords), State: s.describe()}
 	}
