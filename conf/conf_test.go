@@ -190,7 +190,7 @@ level = "loud"
 	want := strings.ReplaceAll(`FILE:1: cluster_name: "two words": want 1 to 64 letters, digits, dots, dashes or underscores
 FILE:2: metas: element 2, "nowhere": want an address such as "10.0.0.1:34801"
 FILE:2: metas: element 3, "127.0.0.1:34601": given twice
-FILE:4: colour: unknown key; known here: cluster_name, limits, log, logging, meta_link, metas, node, replication, requests, store
+FILE:4: colour: unknown key; known here: cluster_name, debug, limits, log, logging, meta_link, metas, node, replication, requests, store
 FILE:6: node.advertise: missing: node.listen "0.0.0.0:34801" is every interface, so say which address others dial
 FILE:8: node.shards: "four": want a whole number in 0..256
 FILE:9: node.data_dirs: "data": want a list of texts, each a path that is not empty
@@ -200,7 +200,7 @@ FILE:14: log.max_total_size: 8MiB: want at least four segments of log.segment_si
 FILE:17: limits.max_frame: "900 GiB": want 1MiB to 1GiB
 FILE:18: limits.max_sesions: unknown key; known here: max_frame, max_inbound, max_outbound, max_scan_contexts, max_sessions, max_write, min_free_disk, prepare_window_bytes, prepare_window_count
 FILE:21: requests.iteration_time: "soon": want a duration such as "500ms", "3s" or "5m"
-FILE:23: nodes: unknown key; known here: cluster_name, limits, log, logging, meta_link, metas, node, replication, requests, store
+FILE:23: nodes: unknown key; known here: cluster_name, debug, limits, log, logging, meta_link, metas, node, replication, requests, store
 FILE:27: logging.level: "loud": want "debug" or "info" or "warn" or "error"`, "FILE", path)
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
@@ -390,5 +390,18 @@ func TestLogging(t *testing.T) {
 	}
 	if _, _, err := (Logging{Level: "info", File: filepath.Join(path, "below-a-file")}).Open(); err == nil {
 		t.Error("no error for a file that cannot be opened")
+	}
+}
+
+// A debug port that others could reach is refused, also when it hides behind a name.
+func TestDebugPortIsLocal(t *testing.T) {
+	for _, address := range []string{"0.0.0.0:1", "10.0.0.1:34900", "localhost:34900"} {
+		_, err := LoadReplica(write(t, "[debug]\nlisten = \""+address+"\"\n"))
+		if err == nil || !strings.Contains(err.Error(), "debug.listen") {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+	if _, err := LoadReplica(write(t, "[debug]\nlisten = \"127.0.0.1:34900\"\n")); err != nil {
+		t.Error(err)
 	}
 }

@@ -13,6 +13,7 @@ type Meta struct {
 	FailureDetection FailureDetection `toml:"failure_detection"`
 	Cluster          Cluster          `toml:"cluster"`
 	Logging          Logging          `toml:"logging"`
+	Debug            Debug            `toml:"debug"`
 }
 
 // MetaNode says where a meta server listens and keeps its journal.
@@ -89,6 +90,7 @@ func (c *Meta) Self() Peer {
 }
 
 func (c *Meta) relations(report func(key, format string, args ...any)) {
+	c.Debug.check(report)
 	advertised(c.Node.Listen, c.Node.Advertise, report)
 	if n := len(c.Peers); n == 0 || n > 5 {
 		report("peers", "%d members: want 1 to 5, each headed [[peers]]", n)

@@ -14,6 +14,7 @@ type Replica struct {
 	MetaLink    MetaLink    `toml:"meta_link"`
 	Replication Replication `toml:"replication"`
 	Logging     Logging     `toml:"logging"`
+	Debug       Debug       `toml:"debug"`
 }
 
 // ReplicaNode says where a replica server listens, keeps data, and how many event loops it runs.
@@ -185,6 +186,7 @@ func (c *Replica) relations(report func(key, format string, args ...any)) {
 	if c.Replication.Grace <= c.Replication.Lease {
 		report("replication.grace", "%v: want more than replication.lease %v: a primary must give up before others take over", c.Replication.Grace, c.Replication.Lease)
 	}
+	c.Debug.check(report)
 	if c.MetaLink.AckTimeout < 2*c.MetaLink.BeaconInterval {
 		report("meta_link.ack_timeout", "%v: want at least twice meta_link.beacon_interval %v", c.MetaLink.AckTimeout, c.MetaLink.BeaconInterval)
 	}

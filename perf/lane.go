@@ -9,14 +9,11 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
-
-	"pegasus/clientlib"
-	"pegasus/netcore/proto"
 )
 
-// The load is closed: a connection has depth lanes, each with one request in flight, and a lane starts its next request
-// when the last one has ended, on the goroutine that received the reply. So a connection costs no goroutine per request,
-// and replies that came in one segment are followed by requests that leave in one write.
+// A lane has one operation in flight. With a closed load it starts its next operation when the last one has ended, on the
+// goroutine that received the reply: so a connection costs no goroutine per request, and replies that came in one segment
+// are followed by requests that leave in one write. With an open load a pacer says when to start; see open.go.
 
 // histogram bounds, in nanoseconds; latencies outside are counted as the bound.
 const (
@@ -29,38 +26,46 @@ const (
 // each, hence the lock.
 type meter struct {
 	mu     sync.Mutex
-	reads  *hdrhistogram.Histogram
-	writes *hdrhistogram.Histogram
+	hists  [kinds]*hdrhistogram.Histogram
 	misses int64
+	bytes  int64 // of keys and values written
 	errs   map[string]int64
 }
 
-func newMeter() *meter {
-	return &meter{
-		reads:  hdrhistogram.New(lowest, highest, digits),
-		writes: hdrhistogram.New(lowest, highest, digits),
-		errs:   map[string]int64{},
+func newMeter(w *Workload) *meter {
+	m := &meter{errs: map[string]int64{}}
+	last := 0.0
+	for k, share := range w.shares() {
+		if share > last {
+			m.hists[k] = hdrhistogram.New(lowest, highest, digits)
+		}
+		last = share
 	}
+	return m
 }
 
 func (m *meter) reset() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.reads.Reset()
-	m.writes.Reset()
-	m.misses = 0
+	for _, h := range m.hists {
+		if h != nil {
+			h.Reset()
+		}
+	}
+	m.misses, m.bytes = 0, 0
 	clear(m.errs)
 }
 
-func (m *meter) ok(read, miss bool, took time.Duration) {
+// ok books an operation. Loading the records uses a kind that the workload need not have.
+func (m *meter) ok(k Kind, miss bool, written int, took time.Duration) {
 	v := max(lowest, min(int64(took), highest))
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	h := m.writes
-	if read {
-		h = m.reads
+	if m.hists[k] == nil {
+		m.hists[k] = hdrhistogram.New(lowest, highest, digits)
 	}
-	_ = h.RecordValue(v) // v is within the bounds
+	_ = m.hists[k].RecordValue(v) // v is within the bounds
+	m.bytes += int64(written)
 	if miss {
 		m.misses++
 	}
@@ -74,8 +79,10 @@ func (m *meter) failed(err error) {
 
 // source hands out operations to the lanes of a phase.
 type source struct {
-	work *Workload
-	pick chooser
+	work   *Workload
+	shares [kinds]float64
+	pick   chooser
+	total  atomic.Uint64 // records that are there
 	// left is how many operations may still be started; it is not used when the phase ends by time.
 	limited bool
 	left    atomic.Int64
@@ -83,132 +90,151 @@ type source struct {
 	// load writes every record once, in order, instead of drawing.
 	load   bool
 	loaded atomic.Uint64
-	value  []byte
+	values []byte
 }
 
 // valueBytes is the pool that values are cut from: incompressible, and different from one write to the next.
 const valueBytes = 4 << 20
 
 func newSource(w *Workload, seed uint64) *source {
-	s := &source{work: w, pick: newChooser(w), value: make([]byte, valueBytes)}
+	s := &source{work: w, shares: w.shares(), values: make([]byte, max(valueBytes, w.ValueSize))}
+	s.total.Store(w.Records)
+	s.pick = newChooser(w, &s.total)
 	r := rand.New(rand.NewPCG(seed, 1))
-	for i := range s.value {
-		s.value[i] = byte(r.Uint32())
+	for i := range s.values {
+		s.values[i] = byte(r.Uint32())
 	}
 	return s
 }
 
-// take returns the next record number, or false when the phase is over.
-func (s *source) take(r *rand.Rand) (record uint64, ok bool) {
-	if s.stop.Load() {
-		return 0, false
-	}
-	if s.load {
-		n := s.loaded.Add(1) - 1
-		return n, n < s.work.Records
-	}
-	if s.limited && s.left.Add(-1) < 0 {
-		return 0, false
-	}
-	return s.pick.next(r), true
+// more counts one operation more, or returns false when the phase is over.
+func (s *source) more() bool {
+	return !s.stop.Load() && !(s.limited && s.left.Add(-1) < 0)
 }
 
-// lane keeps one request in flight. It is its call's owner; its fields are touched by one goroutine at a time.
+// take makes op the next operation, or returns false when the phase is over.
+func (s *source) take(op *Op, r *rand.Rand) bool {
+	if s.load {
+		n := s.loaded.Add(1) - 1
+		if n >= s.work.Records || s.stop.Load() {
+			return false
+		}
+		s.work.place(op, Put, n, r, s.values)
+		return true
+	}
+	if !s.more() {
+		return false
+	}
+	s.draw(op, r)
+	return true
+}
+
+// draw makes op an operation of the mix.
+func (s *source) draw(op *Op, r *rand.Rand) {
+	at := r.Float64()
+	kind := Kind(0)
+	for at >= s.shares[kind] && kind < kinds-1 {
+		kind++
+	}
+	record := uint64(0)
+	if kind == Insert {
+		record = s.total.Add(1) - 1
+	} else {
+		record = s.pick.next(r)
+	}
+	s.work.place(op, kind, record, r, s.values)
+}
+
+// lane keeps one operation in flight. Its fields are touched by one goroutine at a time.
 type lane struct {
-	call  clientlib.Call
-	table *clientlib.Table
+	slot  Slot
 	src   *source
 	m     *meter
 	rng   *rand.Rand
-	key   []byte
+	op    Op
+	kind  Kind // of the operation as reported; a Modify is carried out as two others
 	begun time.Time
 	ended func()
+	open  *openConn // nil: the load is closed
 }
 
-func newLane(table *clientlib.Table, src *source, m *meter, seed uint64, ended func()) *lane {
-	l := &lane{table: table, src: src, m: m, rng: rand.New(rand.NewPCG(seed, 2)), ended: ended}
-	l.call.OnDone = func(*clientlib.Call) { l.finish() }
+func newLane(slot Slot, src *source, m *meter, seed uint64, ended func()) *lane {
+	l := &lane{slot: slot, src: src, m: m, rng: rand.New(rand.NewPCG(seed, 2)), ended: ended}
+	l.op.Done = l.done
 	return l
 }
 
-// next starts the next request, or ends the lane when the phase is over.
+// next starts the next operation of a closed load, or ends the lane when the phase is over.
 func (l *lane) next() {
-	record, ok := l.src.take(l.rng)
-	if !ok {
+	if l.slot.Blocks() {
+		for l.src.take(&l.op, l.rng) {
+			l.start(time.Now())
+		}
 		l.ended()
 		return
 	}
-	l.encode(record)
-	l.begun = time.Now()
-	l.table.Do(&l.call)
-}
-
-func (l *lane) encode(record uint64) {
-	w := l.src.work
-	l.key = append(l.key[:0], byte(w.KeySize>>8), byte(w.KeySize))
-	l.key = appendKey(l.key, record, w.KeySize)
-	l.call.Hash = proto.RawKeyHash(l.key)
-	if !l.src.load && l.rng.Float64() < w.ReadShare {
-		l.call.Code = proto.CodeGet
-		l.call.Args = proto.AppendBlobArg(l.call.Args[:0], l.key)
+	if !l.src.take(&l.op, l.rng) {
+		l.ended()
 		return
 	}
-	at := l.rng.IntN(valueBytes - w.ValueSize)
-	put := proto.PutRequest{Key: l.key, Value: l.src.value[at : at+w.ValueSize]}
-	l.call.Code = proto.CodePut
-	l.call.Args = put.AppendArgs(l.call.Args[:0])
+	l.start(time.Now())
 }
 
-func (l *lane) finish() {
+// start sends the operation that take has made. begun is what its latency is counted from.
+func (l *lane) start(begun time.Time) {
+	l.kind, l.begun = l.op.Kind, begun
+	if l.kind == Modify {
+		l.op.Kind = Get
+	}
+	l.slot.Start(&l.op)
+}
+
+func (l *lane) done(miss bool, err error) {
+	if err == nil && l.kind == Modify && l.op.Kind == Get {
+		l.op.Kind = Put
+		l.slot.Start(&l.op)
+		return
+	}
 	took := time.Since(l.begun)
-	read := l.call.Code == proto.CodeGet
-	miss, err := false, l.call.Err
 	if err == nil {
-		miss, err = check(read, l.call.Result)
-	}
-	if err != nil {
-		l.m.failed(err)
-		go l.next() // the call may have ended inside Do: a run of failures must not recurse
-		return
-	}
-	l.m.ok(read, miss, took)
-	l.next()
-}
-
-// check reads the storage status of a result.
-func check(read bool, result []byte) (miss bool, err error) {
-	var status proto.StorageStatus
-	if read {
-		var r proto.ReadResponse
-		err = r.DecodeResult(result)
-		status = r.Error
+		written := 0
+		if !l.kind.read() {
+			written = l.op.N * (len(l.op.HashKey) + len(l.op.SortKey) + l.op.ValueSize)
+		}
+		l.m.ok(l.kind, miss, written, took)
 	} else {
-		var r proto.UpdateResponse
-		err = r.DecodeResult(result)
-		status = r.Error
+		l.m.failed(err)
 	}
-	switch {
+	switch { // an operation may fail inside Start: a run of failures must not recurse
+	case l.open != nil && err != nil:
+		go l.open.idle(l)
+	case l.open != nil:
+		l.open.idle(l)
+	case l.slot.Blocks(): // next goes on
 	case err != nil:
-		return false, err
-	case read && status == proto.StorageNotFound:
-		return true, nil
-	case status != proto.StorageOK:
-		return false, &clientlib.ServerError{Status: status}
+		go l.next()
+	default:
+		l.next()
 	}
-	return false, nil
 }
 
 // errStopped ends a phase whose context ended.
 var errStopped = errors.New("perf: stopped")
 
 // phase runs all lanes until the source is dry, for a time if that is not 0, or until a channel that is not nil is closed.
-func phase(ctx context.Context, lanes []*lane, wg *sync.WaitGroup, src *source, d time.Duration, until <-chan struct{}) error {
-	wg.Add(len(lanes))
-	for _, l := range lanes {
-		go l.next() // the first request of a lane; the others start where replies arrive
-	}
+// rate, if not 0, is that of an open load in operations per second.
+func (b *bench) phase(ctx context.Context, rate float64, d time.Duration, until <-chan struct{}) error {
+	b.wg.Add(len(b.lanes))
 	over := make(chan struct{})
-	go func() { wg.Wait(); close(over) }()
+	if rate > 0 {
+		b.startOpen(rate)
+	} else {
+		for _, l := range b.lanes {
+			l.open = nil
+			go l.next() // the first operation of a lane; the others start where replies arrive
+		}
+	}
+	go func() { b.wg.Wait(); close(over) }()
 	var timeout <-chan time.Time
 	if d > 0 {
 		t := time.NewTimer(d)
@@ -223,8 +249,8 @@ func phase(ctx context.Context, lanes []*lane, wg *sync.WaitGroup, src *source, 
 	case <-ctx.Done():
 		err = errStopped
 	}
-	src.stop.Store(true)
+	b.src.stop.Store(true)
 	<-over
-	src.stop.Store(false)
+	b.src.stop.Store(false)
 	return err
 }

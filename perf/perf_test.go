@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -163,7 +164,7 @@ func TestUniform(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	const n, draws = 50, 50000
 	var seen [n]int
-	c := newChooser(&Workload{Records: n, Distribution: Uniform})
+	c := newChooser(&Workload{Records: n, Distribution: Uniform}, &atomic.Uint64{})
 	for range draws {
 		seen[c.next(r)]++
 	}
@@ -246,5 +247,31 @@ func TestMedian(t *testing.T) {
 	}
 	if got := Median(rs).PerSec; got != 3 {
 		t.Errorf("median of four: %v", got)
+	}
+}
+
+// What a process uses, and what its debug port tells, is what happened between two readings.
+func TestProcessReport(t *testing.T) {
+	p := Process{PID: os.Getpid(), Name: "self"}
+	from, err := readUsage(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	from.counters = map[string]uint64{"log_syncs": 10, "go_heap_bytes": 50}
+	to, err := readUsage(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to.cpu, to.written = from.cpu, from.written+4096
+	to.cpu.User += time.Second
+	to.counters = map[string]uint64{"log_syncs": 15, "go_heap_bytes": 20, "go_gc_cpu_ns": uint64(100 * time.Millisecond)}
+	r := processReport(p, from, to)
+	if r.RSS == 0 || r.Written != 4096 || r.Counters["log_syncs"] != 5 || r.Counters["go_heap_bytes"] != 0 || from.switches.Voluntary == 0 {
+		t.Errorf("%+v", r)
+	}
+	report := Report{Ops: 10, Elapsed: time.Second, UserBytes: 1024, Processes: []ProcessReport{r}}
+	report.derive()
+	if report.SyncsPerOp != 0.5 || report.WrittenPerByte != 4 || report.ServerUSPerOp != 1e5 || report.GCShare != 0.1 {
+		t.Errorf("%+v", report)
 	}
 }

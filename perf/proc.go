@@ -27,8 +27,9 @@ func (c CPU) Sub(o CPU) CPU { return CPU{User: c.User - o.User, Sys: c.Sys - o.S
 
 // Process is a server process that is watched.
 type Process struct {
-	PID  int
-	Name string // of the node's folder, or of the program
+	PID   int
+	Name  string // of the node's folder, or of the program
+	Debug string // address of its debug port, or ""
 }
 
 // ProcessesOf returns the processes of a onebox folder: DIR/NODE/pid holds the process id of a node that runs.
@@ -94,16 +95,4 @@ func parseStat(text string) (CPU, error) {
 	}
 	sys, err := strconv.ParseInt(fields[12], 10, 64)
 	return CPU{User: time.Duration(user) * tick, Sys: time.Duration(sys) * tick}, err
-}
-
-// sample reads all processes.
-func sample(ps []Process) ([]CPU, error) {
-	out := make([]CPU, len(ps))
-	for i, p := range ps {
-		var err error
-		if out[i], err = readCPU(p.PID); err != nil {
-			return nil, fmt.Errorf("process %s (%d): %w", p.Name, p.PID, err)
-		}
-	}
-	return out, nil
 }

@@ -20,9 +20,12 @@ type Report struct {
 	Started time.Time `json:"started"`
 	Machine Machine   `json:"machine"`
 	Servers []Server  `json:"servers"`
+	Name    string    `json:"name,omitempty"` // within a suite
+	Store   string    `json:"store"`
 	Table   string    `json:"table"`
 	Conns   int       `json:"conns"`
 	Depth   int       `json:"depth"`
+	Rate    float64   `json:"rate,omitempty"` // of an open load, operations per second; 0: the load is closed
 	Work    Workload  `json:"workload"`
 
 	Elapsed time.Duration    `json:"elapsed_ns"`
@@ -32,12 +35,29 @@ type Report struct {
 	PerSec  float64          `json:"ops_per_second"`
 	Reads   Latencies        `json:"reads"`
 	Writes  Latencies        `json:"writes"`
+	All     Latencies        `json:"all"`
+	Kinds   []KindReport     `json:"kinds"`
 	Errors  map[string]int64 `json:"errors,omitempty"`
 
 	Client    ClientReport    `json:"client"`
 	Processes []ProcessReport `json:"processes,omitempty"`
 	// ServerUSPerOp is the time of all watched processes together per operation, in microseconds.
 	ServerUSPerOp float64 `json:"server_cpu_us_per_op,omitempty"`
+	// UserBytes are the keys and values that were written. The rest is what the watched processes did per operation, and per
+	// user byte; 0 where it is not known.
+	UserBytes      int64   `json:"user_bytes"`
+	WrittenPerByte float64 `json:"written_per_user_byte,omitempty"`
+	SyncsPerOp     float64 `json:"fdatasyncs_per_op,omitempty"`
+	SwitchesPerOp  float64 `json:"context_switches_per_op,omitempty"`
+	AllocsPerOp    float64 `json:"server_allocs_per_op,omitempty"`
+	GCShare        float64 `json:"server_gc_share_of_cpu,omitempty"`
+	RSS            uint64  `json:"server_rss_bytes,omitempty"`
+}
+
+// KindReport is the latency of one kind of operation.
+type KindReport struct {
+	Kind Kind `json:"kind"`
+	Latencies
 }
 
 // Machine says where the load was made.
@@ -79,6 +99,11 @@ type ProcessReport struct {
 	PID     int     `json:"pid"`
 	CPU     CPU     `json:"cpu"`
 	USPerOp float64 `json:"cpu_us_per_op"`
+	// Written are bytes to disks, RSS the resident memory at the end.
+	Switches Switches          `json:"context_switches"`
+	Written  uint64            `json:"written_bytes"`
+	RSS      uint64            `json:"rss_bytes"`
+	Counters map[string]uint64 `json:"counters,omitempty"` // of its debug port, as far as they grew
 }
 
 func thisMachine() Machine {
@@ -108,10 +133,27 @@ func (r *Report) derive() {
 	r.PerSec = ops / r.Elapsed.Seconds()
 	r.Client.USPerOp = perOp(r.Client.CPU)
 	r.Client.AllocsPerOp = float64(r.Client.Allocs) / ops
+	r.RSS = 0
+	var cpu time.Duration
+	var written, syncs, switches, allocs, gc uint64
 	for i := range r.Processes {
 		p := &r.Processes[i]
 		p.USPerOp = perOp(p.CPU)
 		r.ServerUSPerOp += p.USPerOp
+		r.RSS += p.RSS
+		cpu += p.CPU.Total()
+		written += p.Written
+		switches += p.Switches.Voluntary + p.Switches.Involuntary
+		syncs += p.Counters["log_syncs"]
+		allocs += p.Counters["go_allocs"]
+		gc += p.Counters["go_gc_cpu_ns"]
+	}
+	r.SwitchesPerOp, r.SyncsPerOp, r.AllocsPerOp = float64(switches)/ops, float64(syncs)/ops, float64(allocs)/ops
+	if r.UserBytes > 0 {
+		r.WrittenPerByte = float64(written) / float64(r.UserBytes)
+	}
+	if cpu > 0 {
+		r.GCShare = float64(gc) / float64(cpu)
 	}
 }
 
@@ -144,25 +186,35 @@ func (r *Report) WriteText(w io.Writer) error {
 	for _, s := range r.Servers {
 		line("server\t%s  %s", s.Address, s.Version)
 	}
-	line("load\ttable %s, %d connections per server, depth %d", r.Table, r.Conns, r.Depth)
-	line("records\t%d, %s, keys %d B, values %d B, reads %.0f%%",
-		r.Work.Records, r.Work.Distribution, r.Work.KeySize, r.Work.ValueSize, r.Work.ReadShare*100)
+	load := "closed"
+	if r.Rate > 0 {
+		load = fmt.Sprintf("open, %.0f ops/s", r.Rate)
+	}
+	line("load\t%s table %s, %d connections per server, depth %d, %s", r.Store, r.Table, r.Conns, r.Depth, load)
+	line("records\t%d, %s, keys %d B, values %d B, %d per hash key; %s",
+		r.Work.Records, r.Work.Distribution, r.Work.KeySize, r.Work.ValueSize, r.Work.SortKeys, &r.Work)
 	line("throughput\t%.0f ops/s\t(%d ops in %v, %d failed, %d misses)",
 		r.PerSec, r.Ops, r.Elapsed.Round(time.Millisecond), r.Failed, r.Misses)
-	for _, k := range []struct {
-		name string
-		l    Latencies
-	}{{"reads", r.Reads}, {"writes", r.Writes}} {
-		if k.l.Count > 0 {
-			line("%s\t%d\tmean %v  p50 %v  p90 %v  p99 %v  p99.9 %v  max %v", k.name, k.l.Count,
-				k.l.Mean, k.l.P50, k.l.P90, k.l.P99, k.l.P999, k.l.Max)
+	latency := func(name string, l Latencies) {
+		if l.Count > 0 {
+			line("%s\t%d\tmean %v  p50 %v  p90 %v  p99 %v  p99.9 %v  max %v", name, l.Count, l.Mean, l.P50, l.P90, l.P99, l.P999, l.Max)
+		}
+	}
+	latency("reads", r.Reads)
+	latency("writes", r.Writes)
+	if len(r.Kinds) > 1 {
+		for _, k := range r.Kinds {
+			latency("  "+k.Kind.String(), k.Latencies)
 		}
 	}
 	for _, p := range r.Processes {
-		line("cpu %s\t%.2f us/op\tuser %v  sys %v  (pid %d)", p.Name, p.USPerOp, p.CPU.User, p.CPU.Sys, p.PID)
+		line("cpu %s\t%.2f us/op\tuser %v  sys %v  switches %d+%d  written %.1f MB  rss %.0f MB  (pid %d)", p.Name, p.USPerOp, p.CPU.User,
+			p.CPU.Sys, p.Switches.Voluntary, p.Switches.Involuntary, float64(p.Written)/1e6, float64(p.RSS)/1e6, p.PID)
 	}
 	if len(r.Processes) > 0 {
-		line("cpu servers\t%.2f us/op", r.ServerUSPerOp)
+		line("cpu servers\t%.2f us/op\t%.2f switches/op  %.3f fdatasyncs/op  %.2f bytes written per user byte", r.ServerUSPerOp,
+			r.SwitchesPerOp, r.SyncsPerOp, r.WrittenPerByte)
+		line("go servers\t%.2f allocs/op\tGC %.1f%% of cpu  rss %.0f MB", r.AllocsPerOp, r.GCShare*100, float64(r.RSS)/1e6)
 	}
 	line("cpu client\t%.2f us/op\tuser %v  sys %v  %.2f allocs/op", r.Client.USPerOp,
 		r.Client.CPU.User.Round(time.Millisecond), r.Client.CPU.Sys.Round(time.Millisecond), r.Client.AllocsPerOp)

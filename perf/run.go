@@ -5,24 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"runtime"
-	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
-
-	"pegasus/clientlib"
 )
 
 // Config describes one measurement.
 type Config struct {
-	Metas []string
-	Table string
-	// Conns is the number of connections to every server, Depth the number of requests in flight on all connections of
+	// Driver of the store; nil: Pegasus with Metas and Table.
+	Driver Driver
+	Metas  []string
+	Table  string
+	// Conns is the number of connections to every server, Depth the number of operations in flight on all connections of
 	// one client, that is, one per server.
 	Conns int
 	Depth int
@@ -30,13 +27,17 @@ type Config struct {
 	// Preload writes every record once before anything is measured.
 	Preload bool
 	Warmup  time.Duration
+	// Rate, if not 0, makes the load an open one of so many operations per second; else it is closed.
+	Rate float64
 	// Duration bounds the measured phase by time, Ops by operations, Until by being closed. Exactly one of them is set.
 	Duration time.Duration
 	Ops      int64
 	Until    <-chan struct{}
-	// Processes are watched for the time that they use.
+	// Processes are watched for what they use.
 	Processes []Process
-	Seed      uint64
+	// During runs beside the measured phase; Run waits for its end. Its error fails the run.
+	During func(ctx context.Context) error
+	Seed   uint64
 	// Progress gets a line per phase.
 	Progress io.Writer
 }
@@ -44,6 +45,7 @@ type Config struct {
 const (
 	maxConns = 1024
 	maxDepth = 1 << 15
+	maxRate  = 1e8
 )
 
 // Validate says what is wrong with the configuration, or nil.
@@ -55,8 +57,23 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("depth %d: want 1 to %d", c.Depth, maxDepth)
 	case c.Ops < 0 || c.Duration < 0 || c.bounds() != 1:
 		return errors.New("want either a duration or a number of operations")
+	case !(c.Rate >= 0 && c.Rate <= maxRate):
+		return fmt.Errorf("rate %v: want 0 to %v", c.Rate, float64(maxRate))
 	}
-	return c.Work.Validate()
+	if err := c.Work.Validate(); err != nil {
+		return err
+	}
+	if c.Driver == nil {
+		return nil
+	}
+	last := 0.0
+	for k, share := range c.Work.shares() {
+		if share > last && !(Kind(k) == Modify || c.Driver.Supports(Kind(k))) {
+			return fmt.Errorf("%s has no operation %v", c.Driver.Name(), Kind(k))
+		}
+		last = share
+	}
+	return nil
 }
 
 // bounds is how many ends of the measured phase are named.
@@ -69,6 +86,15 @@ func (c *Config) bounds() (n int) {
 	return n
 }
 
+// bench is a measurement under way.
+type bench struct {
+	config *Config
+	src    *source
+	lanes  []*lane // those of a connection together
+	meters []*meter
+	wg     sync.WaitGroup
+}
+
 // Run measures once.
 func Run(ctx context.Context, c Config) (*Report, error) {
 	if err := c.Validate(); err != nil {
@@ -77,64 +103,81 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	if c.Progress == nil {
 		c.Progress = io.Discard
 	}
-	src := newSource(&c.Work, c.Seed)
-	var wg sync.WaitGroup
-	var lanes []*lane
-	var meters []*meter
-	var servers []string
+	if c.Driver == nil {
+		c.Driver = &Pegasus{Metas: c.Metas, Table: c.Table}
+	}
+	b := &bench{config: &c, src: newSource(&c.Work, c.Seed)}
 	for i := range c.Conns {
-		client, err := clientlib.Dial(clientlib.Options{Metas: c.Metas, Pipeline: max(c.Depth, 64)})
+		conn, err := c.Driver.Dial(ctx, c.Depth)
 		if err != nil {
 			return nil, err
 		}
-		defer client.Close()
-		table, err := client.Open(ctx, c.Table)
-		if err != nil {
-			return nil, fmt.Errorf("opening table %s: %w", c.Table, err)
-		}
-		if i == 0 {
-			if servers, err = primaries(ctx, client, c.Table); err != nil {
-				return nil, err
-			}
-		}
-		m := newMeter()
-		meters = append(meters, m)
+		defer conn.Close()
+		m := newMeter(&c.Work)
+		b.meters = append(b.meters, m)
 		for j := range c.Depth {
-			lanes = append(lanes, newLane(table, src, m, c.Seed+uint64(i*c.Depth+j), wg.Done))
+			b.lanes = append(b.lanes, newLane(conn.Slot(), b.src, m, c.Seed+uint64(i*c.Depth+j), b.wg.Done))
 		}
 	}
 	report := &Report{
-		Started: time.Now().UTC().Truncate(time.Second), Table: c.Table, Conns: c.Conns, Depth: c.Depth, Work: c.Work,
-		Machine: thisMachine(), Servers: profiles(ctx, servers),
+		Started: time.Now().UTC().Truncate(time.Second), Store: c.Driver.Name(), Table: c.Table, Conns: c.Conns, Depth: c.Depth,
+		Rate: c.Rate, Work: c.Work, Machine: thisMachine(), Servers: c.Driver.Servers(ctx),
 	}
+	if err := b.prepare(ctx); err != nil {
+		return nil, err
+	}
+	b.src.limited = c.Ops > 0
+	b.src.left.Store(c.Ops)
+	_, _ = fmt.Fprintln(c.Progress, "measuring")
+	if err := report.measure(c.Processes, func() error { return b.measured(ctx) }); err != nil {
+		return nil, err
+	}
+	report.gather(b.meters)
+	return report, nil
+}
+
+// prepare loads the records and warms up, as far as the configuration wants it.
+func (b *bench) prepare(ctx context.Context) error {
+	c := b.config
 	if c.Preload {
 		_, _ = fmt.Fprintf(c.Progress, "writing %d records\n", c.Work.Records)
-		src.load = true
-		if err := phase(ctx, lanes, &wg, src, 0, nil); err != nil {
-			return nil, err
+		b.src.load = true
+		if err := b.phase(ctx, 0, 0, nil); err != nil {
+			return err
 		}
-		src.load = false
-		if errs := allErrors(meters); len(errs) > 0 {
-			return nil, fmt.Errorf("writing the records: %v", errs)
+		b.src.load = false
+		if errs := allErrors(b.meters); len(errs) > 0 {
+			return fmt.Errorf("writing the records: %v", errs)
 		}
 	}
 	if c.Warmup > 0 {
 		_, _ = fmt.Fprintf(c.Progress, "warming up for %v\n", c.Warmup)
-		if err := phase(ctx, lanes, &wg, src, c.Warmup, nil); err != nil {
-			return nil, err
+		if err := b.phase(ctx, c.Rate, c.Warmup, nil); err != nil {
+			return err
 		}
 	}
-	for _, m := range meters {
+	for _, m := range b.meters {
 		m.reset()
 	}
-	src.limited = c.Ops > 0
-	src.left.Store(c.Ops)
-	_, _ = fmt.Fprintln(c.Progress, "measuring")
-	if err := report.measure(c.Processes, func() error { return phase(ctx, lanes, &wg, src, c.Duration, c.Until) }); err != nil {
-		return nil, err
+	return nil
+}
+
+// measured is the phase that counts, with what runs beside it.
+func (b *bench) measured(ctx context.Context) error {
+	c := b.config
+	if c.During == nil {
+		return b.phase(ctx, c.Rate, c.Duration, c.Until)
 	}
-	report.gather(meters)
-	return report, nil
+	beside, cancel := context.WithCancel(ctx)
+	defer cancel()
+	failed := make(chan error, 1)
+	go func() { failed <- c.During(beside) }()
+	err := b.phase(ctx, c.Rate, c.Duration, c.Until)
+	cancel()
+	if other := <-failed; err == nil && !errors.Is(other, context.Canceled) {
+		err = other
+	}
+	return err
 }
 
 // measure runs f between two readings of every clock and counter.
@@ -161,28 +204,50 @@ func (r *Report) measure(ps []Process, f func() error) error {
 	r.Client.Allocs = after.Mallocs - before.Mallocs
 	r.Client.AllocBytes = after.TotalAlloc - before.TotalAlloc
 	for i, p := range ps {
-		r.Processes = append(r.Processes, ProcessReport{Name: p.Name, PID: p.PID, CPU: end[i].Sub(servers[i])})
+		r.Processes = append(r.Processes, processReport(p, servers[i], end[i]))
 	}
 	return nil
 }
 
 // gather merges what the connections measured.
 func (r *Report) gather(meters []*meter) {
+	var hists [kinds]*hdrhistogram.Histogram
 	reads := hdrhistogram.New(lowest, highest, digits)
 	writes := hdrhistogram.New(lowest, highest, digits)
 	for _, m := range meters {
 		m.mu.Lock()
-		reads.Merge(m.reads)
-		writes.Merge(m.writes)
+		for k, h := range m.hists {
+			if h == nil {
+				continue
+			}
+			if hists[k] == nil {
+				hists[k] = hdrhistogram.New(lowest, highest, digits)
+			}
+			hists[k].Merge(h)
+		}
 		r.Misses += m.misses
+		r.UserBytes += m.bytes
 		m.mu.Unlock()
 	}
 	r.Errors = allErrors(meters)
 	for _, n := range r.Errors {
 		r.Failed += n
 	}
+	for k, h := range hists {
+		if h == nil || h.TotalCount() == 0 {
+			continue
+		}
+		r.Kinds = append(r.Kinds, KindReport{Kind: Kind(k), Latencies: latencies(h)})
+		if Kind(k).read() {
+			reads.Merge(h)
+		} else {
+			writes.Merge(h)
+		}
+	}
 	r.Reads, r.Writes = latencies(reads), latencies(writes)
 	r.Ops = r.Reads.Count + r.Writes.Count
+	reads.Merge(writes)
+	r.All = latencies(reads)
 	r.derive()
 }
 
@@ -204,51 +269,4 @@ func ownCPU() CPU {
 		return CPU{}
 	}
 	return CPU{User: time.Duration(u.Utime.Nano()), Sys: time.Duration(u.Stime.Nano())}
-}
-
-// primaries returns the addresses of the servers that a table is on.
-func primaries(ctx context.Context, client *clientlib.Client, table string) ([]string, error) {
-	cfg, err := client.QueryConfig(ctx, table)
-	if err != nil {
-		return nil, err
-	}
-	var out []string
-	for i := range cfg.Partitions {
-		if a := cfg.Partitions[i].Primary; a.IsValid() {
-			out = append(out, a.String())
-		}
-	}
-	slices.Sort(out)
-	return slices.Compact(out), nil
-}
-
-// profiles asks every server what it is: build and configuration profile belong to any number that is quoted.
-func profiles(ctx context.Context, servers []string) []Server {
-	client := http.Client{Timeout: 2 * time.Second}
-	defer client.CloseIdleConnections()
-	var out []Server
-	for _, address := range servers {
-		out = append(out, Server{Address: address, Version: version(ctx, &client, address)})
-	}
-	return out
-}
-
-// maxVersion bounds what is kept of a server's answer, in bytes.
-const maxVersion = 1024
-
-func version(ctx context.Context, client *http.Client, address string) string {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/version", nil)
-	if err != nil {
-		return "unknown: " + err.Error()
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return "unknown: " + err.Error()
-	}
-	defer func() { _ = resp.Body.Close() }()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, maxVersion))
-	if err != nil || resp.StatusCode != http.StatusOK {
-		return "unknown: " + resp.Status
-	}
-	return strings.TrimSpace(string(text))
 }

@@ -44,9 +44,22 @@ func (n *Node) Stats() Stats {
 			sum.Mutations += s.Mutations
 			sum.Forwarded += s.Forwarded
 			sum.ColdReads += s.ColdReads
+			sum.LogWrites += s.LogWrites
+			sum.LogSyncs += s.LogSyncs
+			sum.LogBytes += s.LogBytes
 		}
 	}
 	return sum
+}
+
+// Counters are the numbers of Stats by name, for the debug port. It may be called from any goroutine.
+func (n *Node) Counters() map[string]uint64 {
+	s := n.Stats()
+	return map[string]uint64{
+		"gets": s.Gets, "range_reads": s.Ranges, "writes": s.Writes, "mutations": s.Mutations,
+		"forwarded_frames": s.Forwarded, "cold_reads": s.ColdReads,
+		"log_writes": s.LogWrites, "log_syncs": s.LogSyncs, "log_bytes": s.LogBytes,
+	}
 }
 
 // command runs a remote command and returns its answer as the text that operators see.

@@ -20,6 +20,8 @@ func (sh *Shard) tick() {
 	now := sh.loop.Now()
 	sh.retry()
 	stats := sh.stats
+	log := sh.log.Stats()
+	stats.LogWrites, stats.LogSyncs, stats.LogBytes = log.Writes, log.Syncs, log.Bytes
 	sh.published.Store(&stats)
 	for _, p := range sh.partitions {
 		p.scanners.expire(now)

@@ -394,6 +394,9 @@ func TestServerStat(t *testing.T) {
 		s := c.node.Stats()
 		return s.Writes == 10 && s.Gets == 1 && s.Mutations > 0
 	})
+	if n := c.node.Counters(); n["log_writes"] == 0 || n["log_bytes"] == 0 || n["writes"] != 10 {
+		t.Errorf("counters: %v", n)
+	}
 	if text := c.node.command(&proto.Command{Cmd: "server-stat"}); !strings.Contains(text, "writes: 10\n") {
 		t.Errorf("server-stat says %q", text)
 	}

@@ -71,6 +71,8 @@ type Stats struct {
 	Installs             uint64 // checkpoints of other nodes that became the store
 	PeerDrops            uint64 // frames to other nodes that could not be sent
 	LogRefusals          uint64 // mutations of a primary that the log had no room for
+	LogWrites, LogSyncs  uint64 // write calls of the shard log, and how many of them were followed by an fdatasync
+	LogBytes             uint64
 }
 
 // Message delivers one message from the mailbox.

@@ -40,6 +40,20 @@ func (n *Node) Config() string { return filepath.Join(n.Dir, n.Kind.String()+".t
 // Log is the path of the file that takes everything the daemon prints.
 func (n *Node) Log() string { return filepath.Join(n.Dir, n.Kind.String()+".log") }
 
+// Debug is the address of the node's debug port, "" when it has none.
+func (n *Node) Debug() string {
+	if n.Kind == Meta {
+		if c, err := conf.LoadMeta(n.Config()); err == nil {
+			return c.Debug.Listen
+		}
+		return ""
+	}
+	if c, err := conf.LoadReplica(n.Config()); err == nil {
+		return c.Debug.Listen
+	}
+	return ""
+}
+
 func (n *Node) pidFile() string { return filepath.Join(n.Dir, "pid") }
 
 // The places of a onebox that is not asked to use free ports. Clients' test suites know the first two.
@@ -49,6 +63,9 @@ const (
 	raftPort  = 34611
 	shardPort = 34810 // shard 0 of the first replica server; ten further on the second one's
 	shardStep = 10
+	// The debug ports.
+	metaDebugPort    = 34621
+	replicaDebugPort = 34901
 )
 
 // layOut writes the configuration files of o, or checks that those in the folder are of the shape asked for. It
@@ -73,24 +90,24 @@ func layOut(o *Options) (*reservation, error) {
 	held := &reservation{}
 	p := plan{o: o, name: "onebox"}
 	for i := range o.Metas {
-		m := metaPlan{host: o.Network.host(Meta, i), serve: metaPort + i, raft: raftPort + i}
+		m := metaPlan{host: o.Network.host(Meta, i), serve: metaPort + i, raft: raftPort + i, debug: metaDebugPort + i}
 		if o.FreePorts && o.Network == nil {
-			if m.serve, err = held.take(2); err != nil {
+			if m.serve, err = held.take(3); err != nil {
 				held.release()
 				return nil, err
 			}
-			m.raft = m.serve + 1
+			m.raft, m.debug = m.serve+1, m.serve+2
 		}
 		p.metas = append(p.metas, m)
 	}
 	for i := range o.Replicas {
-		r := replicaPlan{host: o.Network.host(Replica, i), serve: repPort + i, shards: shardPort + i*shardStep}
+		r := replicaPlan{host: o.Network.host(Replica, i), serve: repPort + i, shards: shardPort + i*shardStep, debug: replicaDebugPort + i}
 		if o.FreePorts && o.Network == nil {
-			if r.serve, err = held.take(1 + o.Shards); err != nil {
+			if r.serve, err = held.take(2 + o.Shards); err != nil {
 				held.release()
 				return nil, err
 			}
-			r.shards = r.serve + 1
+			r.debug, r.shards = r.serve+1, r.serve+2
 		}
 		p.replicas = append(p.replicas, r)
 	}
@@ -109,13 +126,13 @@ type plan struct {
 }
 
 type metaPlan struct {
-	host        string
-	serve, raft int
+	host               string
+	serve, raft, debug int
 }
 
 type replicaPlan struct {
-	host          string
-	serve, shards int
+	host                 string
+	serve, shards, debug int
 }
 
 const loopback = "127.0.0.1"
@@ -161,7 +178,7 @@ grace = "3s"
 	for _, m := range p.metas {
 		fmt.Fprintf(&b, "\n[[peers]]\naddress = %q\nraft = %q\n", address(m.host, m.serve), address(m.host, m.raft))
 	}
-	return b.String() + extra(p.o.MetaExtra)
+	return b.String() + p.debug(p.metas[i].debug) + extra(p.o.MetaExtra)
 }
 
 func (p *plan) replica(i int) string {
@@ -194,7 +211,14 @@ block_cache = "64MiB"
 write_buffer = "16MiB"
 write_buffer_total = "128MiB"
 max_background_jobs = 2
-`, i+1, p.name, strings.Join(metas, ", "), address(r.host, r.serve), p.o.Shards, r.shards, p.o.Sync) + extra(p.o.ReplicaExtra)
+`, i+1, p.name, strings.Join(metas, ", "), address(r.host, r.serve), p.o.Shards, r.shards, p.o.Sync) + p.debug(r.debug) + extra(p.o.ReplicaExtra)
+}
+
+func (p *plan) debug(port int) string {
+	if !p.o.Debug || p.o.Network != nil {
+		return ""
+	}
+	return fmt.Sprintf("\n[debug]\nlisten = %q\n", address(loopback, port))
 }
 
 func extra(toml string) string {

@@ -40,6 +40,8 @@ type Options struct {
 	Sync string
 	// DieWithParent kills the daemons when this process ends, however it ends.
 	DieWithParent bool
+	// Debug gives every daemon a debug port on 127.0.0.1. It cannot be had with Network.
+	Debug bool
 	// MetaExtra and ReplicaExtra are TOML tables for the end of the nodes' files, other than those that are there already.
 	MetaExtra, ReplicaExtra string
 	// Network gives every node a network namespace of its own; see there.

@@ -69,6 +69,7 @@ func realMain(ctx context.Context, args []string, out io.Writer) error {
 	f.IntVar(&c.o.Shards, "shards", 0, "event loops per replica server, for a new cluster (default 1)")
 	f.StringVar(&c.o.Sync, "sync", "", `when a write is acknowledged, "group" or "os", for a new cluster (default "group")`)
 	f.BoolVar(&c.o.FreePorts, "free-ports", false, "free ports instead of 34601.. and 34801.., for a new cluster")
+	f.BoolVar(&c.o.Debug, "debug", false, "give every daemon a debug port (profiles and counters), for a new cluster")
 	if err := f.Parse(args); err != nil {
 		return err
 	}

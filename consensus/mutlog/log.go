@@ -285,6 +285,7 @@ func (l *Log) Complete(w *Write) ([]Durable, error) {
 		l.stats.records += uint64(len(w.batch.recs))
 		l.stats.bytes += uint64(len(w.table) + len(w.batch.buf))
 		if w.sync {
+			l.stats.syncs++
 			w.segment.synced = w.segment.end
 		}
 		for i := range w.batch.recs {

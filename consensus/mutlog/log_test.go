@@ -168,6 +168,9 @@ func TestOneWriteInFlightCarriesAllThatQueued(t *testing.T) {
 	if n, m := fsys.Count(disk.OpWrite)-writes, fsys.Count(disk.OpSync)-syncs; n != 2 || m != 2 {
 		t.Fatalf("%d writes and %d syncs, want 2 and 2", n, m)
 	}
+	if s := l.Stats(); s.Writes != 2 || s.Syncs != 2 {
+		t.Fatalf("the counters say %d writes and %d syncs", s.Writes, s.Syncs)
+	}
 }
 
 func TestSyncModeOSDoesNotSyncWrites(t *testing.T) {
@@ -180,6 +183,9 @@ func TestSyncModeOSDoesNotSyncWrites(t *testing.T) {
 	fill(t, l, 4, 8, 100, 0)
 	if n := fsys.Count(disk.OpSync) - before; n != 0 {
 		t.Fatalf("%d syncs", n)
+	}
+	if s := l.Stats(); s.Syncs != 0 || s.Writes == 0 {
+		t.Fatalf("the counters say %d writes and %d syncs", s.Writes, s.Syncs)
 	}
 	_, rep, got := mustOpen(t, fsys, "/log", o)
 	wantSpoiled(t, rep)

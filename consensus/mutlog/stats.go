@@ -1,7 +1,7 @@
 package mutlog
 
 type counters struct {
-	writes, records, bytes, failures uint64
+	writes, syncs, records, bytes, failures uint64
 }
 
 // Stats is a snapshot for reports.
@@ -14,8 +14,8 @@ type Stats struct {
 	PendingBytes int
 	Pins         int
 
-	// Since Open: completed writes, their records and bytes, and writes that failed.
-	Writes, Records, Bytes, Failures uint64
+	// Since Open: completed writes, those of them that were synced, their records and bytes, and writes that failed.
+	Writes, Syncs, Records, Bytes, Failures uint64
 }
 
 // Stats returns a snapshot. It visits every partition.
@@ -23,7 +23,7 @@ func (l *Log) Stats() Stats {
 	s := Stats{
 		Partitions: len(l.parts), Segments: len(l.segments), FreeFiles: len(l.free),
 		SizeBytes: int64(l.fileCount()) * l.o.SegmentSize, PendingBytes: len(l.pending.buf), Pins: len(l.pins),
-		Writes: l.stats.writes, Records: l.stats.records, Bytes: l.stats.bytes, Failures: l.stats.failures,
+		Writes: l.stats.writes, Syncs: l.stats.syncs, Records: l.stats.records, Bytes: l.stats.bytes, Failures: l.stats.failures,
 	}
 	for _, p := range l.parts {
 		if p.quarantined {

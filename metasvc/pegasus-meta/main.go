@@ -16,6 +16,7 @@ import (
 
 	"pegasus/conf"
 	"pegasus/metasvc"
+	"pegasus/netcore/debugport"
 	"pegasus/netcore/loop"
 	"pegasus/netcore/proto"
 )
@@ -85,6 +86,13 @@ func run(c *conf.Meta) error {
 	}
 	for _, p := range c.Peers {
 		opt.Peers = append(opt.Peers, metasvc.Peer{Address: p.Address, Raft: p.Raft})
+	}
+	if c.Debug.Listen != "" {
+		port, err := debugport.Start(c.Debug.Listen, nil)
+		if err != nil {
+			return err
+		}
+		defer port.Close()
 	}
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)

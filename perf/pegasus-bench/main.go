@@ -21,6 +21,7 @@ import (
 	"syscall"
 	"time"
 
+	"pegasus/conf/onebox"
 	"pegasus/perf"
 )
 
@@ -50,7 +51,7 @@ type options struct {
 func parse(args []string, stderr io.Writer) (*options, error) {
 	var o options
 	c := &o.config
-	var metas, pids, dir, dist string
+	var metas, pids, dir, dist, preset, store, address string
 	f := flag.NewFlagSet("pegasus-bench", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.StringVar(&metas, "metas", "127.0.0.1:34601,127.0.0.1:34602,127.0.0.1:34603", "addresses of the meta servers, by commas")
@@ -61,7 +62,13 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.IntVar(&c.Work.KeySize, "key-size", 16, "bytes of a key")
 	f.IntVar(&c.Work.ValueSize, "value-size", 100, "bytes of a value")
 	f.Float64Var(&c.Work.ReadShare, "read", 1, "share of reads, 0 to 1; the rest are writes")
-	f.StringVar(&dist, "distribution", string(perf.Uniform), "which records: uniform or zipfian")
+	f.StringVar(&dist, "distribution", "", "which records: uniform, zipfian, latest, hot or sequential (default uniform, or the workload's)")
+	f.StringVar(&preset, "workload", "", "a named workload in place of --read: "+strings.Join(perf.PresetNames(), ", "))
+	f.IntVar(&c.Work.SortKeys, "sort-keys", 1, "records per hash key")
+	f.IntVar(&c.Work.Batch, "batch", 1, "records of a multi_get, multi_put or scan")
+	f.Float64Var(&c.Rate, "rate", 0, "an open load of so many operations per second, latency counted from when each was due; 0: a closed load")
+	f.StringVar(&store, "store", "pegasus", "what is driven: pegasus, redis or etcd")
+	f.StringVar(&address, "address", "", "address of the redis or etcd server")
 	f.BoolVar(&c.Preload, "preload", false, "write every record once before measuring")
 	f.DurationVar(&c.Warmup, "warmup", 2*time.Second, "load that is not measured; 0 for none")
 	f.DurationVar(&c.Duration, "duration", 0, "measure for so long (default 10s, unless --ops is given)")
@@ -82,7 +89,8 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 		}
 		return err
 	})
-	if err := f.Parse(args); err != nil {
+	err := f.Parse(args)
+	if err != nil {
 		return nil, err
 	}
 	if f.NArg() > 0 {
@@ -92,7 +100,18 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 		return nil, fmt.Errorf("repeat %d: want 1 to 1000", o.repeat)
 	}
 	c.Metas = strings.Split(metas, ",")
-	c.Work.Distribution = perf.Distribution(dist)
+	c.Work.Distribution = perf.Uniform
+	if preset != "" {
+		if err := c.Work.Preset(preset); err != nil {
+			return nil, err
+		}
+	}
+	if dist != "" {
+		c.Work.Distribution = perf.Distribution(dist)
+	}
+	if c.Driver, err = driver(store, address); err != nil {
+		return nil, err
+	}
 	if c.Ops == 0 && c.Duration == 0 {
 		c.Duration = 10 * time.Second
 	}
@@ -103,11 +122,25 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	if o.size == 0 {
 		o.size = 1 << 30
 	}
-	var err error
 	if c.Processes, err = processes(pids, dir); err != nil {
 		return nil, err
 	}
 	return &o, c.Validate()
+}
+
+// driver is nil for a cluster, whose addresses are in the configuration.
+func driver(store, address string) (perf.Driver, error) {
+	switch {
+	case store == "pegasus":
+		return nil, nil
+	case store != "redis" && store != "etcd":
+		return nil, fmt.Errorf("store %q: want pegasus, redis or etcd", store)
+	case address == "":
+		return nil, fmt.Errorf("--store %s needs an --address", store)
+	case store == "redis":
+		return &perf.Redis{Address: address}, nil
+	}
+	return &perf.Etcd{Address: address}, nil
 }
 
 func processes(pids, dir string) ([]perf.Process, error) {
@@ -116,6 +149,13 @@ func processes(pids, dir string) ([]perf.Process, error) {
 		var err error
 		if out, err = perf.ProcessesOf(dir); err != nil {
 			return nil, err
+		}
+		if cluster, err := onebox.Open(dir, ""); err == nil {
+			for i := range out {
+				if n, err := cluster.Node(out[i].Name); err == nil {
+					out[i].Debug = n.Debug()
+				}
+			}
 		}
 	}
 	if pids == "" {

@@ -11,12 +11,14 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"go.uber.org/zap"
 
 	"pegasus/conf"
+	"pegasus/netcore/debugport"
 	"pegasus/shard"
 )
 
@@ -66,12 +68,26 @@ func run(config string, check bool) error {
 		default:
 		}
 	}
+	var running atomic.Pointer[shard.Node]
+	if c.Debug.Listen != "" {
+		port, err := debugport.Start(c.Debug.Listen, func() map[string]uint64 {
+			if n := running.Load(); n != nil {
+				return n.Counters()
+			}
+			return map[string]uint64{}
+		})
+		if err != nil {
+			return err
+		}
+		defer port.Close()
+	}
 	// The loops, and one thread more for lanes and garbage collection.
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), opts.Shards+1))
 	node, err := shard.Start(opts)
 	if err != nil {
 		return err
 	}
+	running.Store(node)
 	select {
 	case err := <-fatal:
 		return fmt.Errorf("event loop ended: %w", err)
