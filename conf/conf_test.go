@@ -128,6 +128,24 @@ file = "log/replica.log"
 	if want := []string{filepath.Join(dir, "a"), "/b"}; !reflect.DeepEqual(c.Node.DataDirs, want) {
 		t.Errorf("data_dirs %v, want %v", c.Node.DataDirs, want)
 	}
+	tagged, err := LoadReplica(write(t, `
+[node]
+data_dirs = ["nvme0:a", "b", "hdd:/c", "d"]
+data_dirs_black_list = ["a", "/c"]
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir = filepath.Dir(tagged.Log.Dir)
+	if want := []DataDir{{"disk2", filepath.Join(dir, "b")}, {"disk4", filepath.Join(dir, "d")}}; !reflect.DeepEqual(tagged.Dirs(), want) ||
+		tagged.Log.Dir != want[0].Path {
+		t.Errorf("data folders %v, log.dir %s, want %v", tagged.Dirs(), tagged.Log.Dir, want)
+	}
+	twice := write(t, "[node]\ndata_dirs = [\"x:a\", \"x:b\"]")
+	if _, err := LoadReplica(twice); err == nil || !strings.Contains(err.Error(), `tag "x" given twice`) {
+		t.Errorf("a tag given twice: %v", err)
+	}
+	dir = filepath.Dir(path)
 	if want := filepath.Join(dir, "a"); c.Log.Dir != want {
 		t.Errorf("log.dir %q, want the first data folder %q", c.Log.Dir, want)
 	}
@@ -276,6 +294,7 @@ func TestRelations(t *testing.T) {
 		"meta_link.ack_timeout":                 "[meta_link]\nack_timeout = \"1s\"",
 		"metas":                                 "metas = []",
 		"node.data_dirs":                        "[node]\ndata_dirs = []",
+		"node.data_dirs_black_list":             "[node]\ndata_dirs = [\"ssd:a\", \"b\"]\ndata_dirs_black_list = [\"b\", \"a\"]",
 		"node.advertise":                        "[node]\nadvertise = \"0.0.0.0:1\"",
 		"node.shard_port_base":                  "[node]\nshards = 8\nshard_port_base = 34795",
 		"log.max_pending":                       "[log]\nmax_pending = \"1MiB\"",

@@ -1,6 +1,11 @@
 package conf
 
-import "time"
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
 
 // Replica is the configuration of a replica server. pegasus-replica.toml explains every key.
 type Replica struct {
@@ -22,6 +27,9 @@ type ReplicaNode struct {
 	Listen        string   `toml:"listen" allow:"address"`
 	Advertise     string   `toml:"advertise" allow:"address?"`
 	DataDirs      []string `toml:"data_dirs" allow:"path"`
+	BlackList     []string `toml:"data_dirs_black_list" allow:"path"`
+	KeepErrors    Duration `toml:"keep_error_replicas" allow:"0s..8760h"`
+	KeepGarbage   Duration `toml:"keep_garbage_replicas" allow:"0s..8760h"`
 	Shards        int      `toml:"shards" allow:"0..256"`
 	ShardPortBase int      `toml:"shard_port_base" allow:"0..65535"`
 	Zone          string   `toml:"zone" allow:"name?"`
@@ -89,8 +97,12 @@ func DefaultReplica() *Replica {
 		ClusterName: "pegasus",
 		Metas:       []string{"127.0.0.1:34601"},
 		Node: ReplicaNode{
-			Listen:   "127.0.0.1:34801",
-			DataDirs: []string{"data"},
+			Listen:    "127.0.0.1:34801",
+			DataDirs:  []string{"data"},
+			BlackList: []string{},
+
+			KeepErrors:  Duration(7 * 24 * time.Hour),
+			KeepGarbage: Duration(24 * time.Hour),
 		},
 		Log: ShardLog{
 			Sync:         "group",
@@ -138,6 +150,33 @@ func DefaultReplica() *Replica {
 	}
 }
 
+// DataDir is an element of node.data_dirs taken apart.
+type DataDir struct{ Tag, Path string }
+
+// Dirs are the data folders that are to be used: those of node.data_dirs that are not on the black list. One without a tag gets
+// disk1, disk2 and so on, by its place in node.data_dirs.
+func (c *Replica) Dirs() []DataDir {
+	var dirs []DataDir
+	for i, s := range c.Node.DataDirs {
+		tag, path := splitTag(s)
+		if tag == "" {
+			tag = "disk" + strconv.Itoa(i+1)
+		}
+		if !slices.Contains(c.Node.BlackList, path) {
+			dirs = append(dirs, DataDir{Tag: tag, Path: path})
+		}
+	}
+	return dirs
+}
+
+// splitTag takes "tag:path" apart. What stands before a colon and is no name is a part of the path.
+func splitTag(s string) (tag, path string) {
+	if tag, path, ok := strings.Cut(s, ":"); ok && isName(tag) && path != "" {
+		return tag, path
+	}
+	return "", s
+}
+
 // AdvertiseAddress is the address that others dial: node.advertise, or node.listen when that is empty.
 func (c *Replica) AdvertiseAddress() string {
 	if c.Node.Advertise != "" {
@@ -150,8 +189,19 @@ func (c *Replica) relations(report func(key, format string, args ...any)) {
 	if len(c.Metas) == 0 || len(c.Metas) > 5 {
 		report("metas", "%d addresses: want 1 to 5", len(c.Metas))
 	}
-	if len(c.Node.DataDirs) == 0 {
+	switch dirs := c.Dirs(); {
+	case len(c.Node.DataDirs) == 0:
 		report("node.data_dirs", "empty: want at least one folder")
+	case len(dirs) == 0:
+		report("node.data_dirs_black_list", "names every folder of node.data_dirs: want at least one left")
+	default:
+		tags := map[string]bool{}
+		for _, d := range dirs {
+			if tags[d.Tag] {
+				report("node.data_dirs", "tag %q given twice", d.Tag)
+			}
+			tags[d.Tag] = true
+		}
 	}
 	advertised(c.Node.Listen, c.Node.Advertise, report)
 	if base, last := c.Node.ShardPortBase, c.Node.ShardPortBase+max(c.Node.Shards, 1)-1; base > 0 {
@@ -195,11 +245,18 @@ func (c *Replica) relations(report func(key, format string, args ...any)) {
 // resolve makes paths absolute and fills in values that are derived from others.
 func (c *Replica) resolve(folder string) {
 	for i, dir := range c.Node.DataDirs {
-		c.Node.DataDirs[i] = under(folder, dir)
+		if tag, path := splitTag(dir); tag != "" {
+			c.Node.DataDirs[i] = tag + ":" + under(folder, path)
+		} else {
+			c.Node.DataDirs[i] = under(folder, path)
+		}
+	}
+	for i, dir := range c.Node.BlackList {
+		c.Node.BlackList[i] = under(folder, dir)
 	}
 	c.Log.Dir = under(folder, c.Log.Dir)
 	if c.Log.Dir == "" {
-		c.Log.Dir = c.Node.DataDirs[0]
+		c.Log.Dir = c.Dirs()[0].Path
 	}
 	c.Node.Advertise = c.AdvertiseAddress()
 	c.Logging.File = under(folder, c.Logging.File)

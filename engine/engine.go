@@ -91,6 +91,9 @@ type Store interface {
 	// Stats returns sizes and counters for metrics and admission.
 	Stats() Stats
 
+	// DiskBytes is the size of the store's files. It is cheaper than Stats.
+	DiskBytes() uint64
+
 	// Close releases the store without flushing: unflushed decrees are replayed from the shard log. All iterators must have
 	// been closed.
 	Close() error

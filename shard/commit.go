@@ -104,6 +104,7 @@ func (p *partition) applyCommitted() {
 	}
 	if err != nil {
 		p.quarantine("store: " + err.Error())
+		p.shard.node.space.suspect(p.dir.tag)
 	}
 }
 
@@ -138,6 +139,8 @@ func (p *partition) answer(m *consensus.Mutation, applyErr error) {
 		}
 	}
 	p.shard.stats.Writes += uint64(len(ops.ops))
+	p.load.writes += uint64(len(ops.ops))
+	p.load.writeBytes += uint64(ops.builder.Len())
 	p.shard.freeMutation(ops)
 }
 
@@ -152,6 +155,9 @@ func (p *partition) storeFailed(err error) {
 		return
 	}
 	p.quarantine("store: " + err.Error())
+	if errors.Is(err, engine.ErrIO) {
+		p.shard.node.space.suspect(p.dir.tag)
+	}
 }
 
 // quarantine takes the replica out of service and tells meta why. What is in flight is ended at the end of the turn, so that

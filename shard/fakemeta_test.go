@@ -25,6 +25,7 @@ type fakeMeta struct {
 	reports map[proto.GPID]proto.ReplicaReport // newest of each replica
 	// reporters tell whose the newest report is.
 	reporters map[proto.GPID]proto.NodeID
+	statuses  map[proto.NodeID][]proto.NodeStatusReport
 	group     *groupMeta // nil for tables of one replica on one node
 	hellos    int
 	beacons   int
@@ -51,6 +52,7 @@ func newFakeMeta(t testing.TB) *fakeMeta {
 	m := &fakeMeta{
 		t: t, ln: ln, cluster: "test", apps: map[int32]proto.AppInfo{}, parts: map[proto.GPID]proto.PartitionConfig{},
 		conns: map[net.Conn]*metaSession{}, reports: map[proto.GPID]proto.ReplicaReport{}, reporters: map[proto.GPID]proto.NodeID{},
+		statuses: map[proto.NodeID][]proto.NodeStatusReport{},
 	}
 	m.done.Add(1)
 	go m.accept()
@@ -197,6 +199,10 @@ func (m *fakeMeta) take(s *metaSession, f *proto.PeerFrame) {
 		for _, rep := range r.Replicas {
 			m.reports[rep.GPID], m.reporters[rep.GPID] = rep, r.Node
 		}
+	case proto.PeerStatus:
+		var r proto.NodeStatusReport
+		unmarshal(&r)
+		m.statuses[r.Node] = append(m.statuses[r.Node], r)
 	default:
 		m.t.Errorf("fake meta: frame of kind %d", f.Kind)
 	}

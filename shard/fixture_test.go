@@ -52,7 +52,7 @@ func testOptions(t testing.TB, dir string, shards int, metas ...string) Options 
 // baseOptions listen on port base and, shard by shard, on those behind it.
 func baseOptions(dir string, shards, base int, metas ...string) Options {
 	return Options{
-		ClusterName: "test", Listen: "127.0.0.1:" + strconv.Itoa(base), DataDirs: []string{dir}, Shards: shards,
+		ClusterName: "test", Listen: "127.0.0.1:" + strconv.Itoa(base), DataDirs: []DataDir{{Path: dir}}, Shards: shards,
 		ShardPort: base + 1, Metas: metas,
 		Limits: Limits{
 			MaxFrame: 8 << 20, MaxWrite: 1 << 20, MaxSessions: 200, MaxInbound: 16 << 20, MaxOutbound: 16 << 20, MaxScanners: 100,

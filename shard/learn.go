@@ -218,7 +218,7 @@ func (p *partition) install(in consensus.Install) {
 		partition: p, replica: p.replica, decree: in.Decree, staging: filepath.Join(p.dir.path, stagingDir), end: cancel,
 	}
 	source, ok := sh.peers.nodes[in.From]
-	if sh.node.space.full.Load() {
+	if sh.node.space.lacks(p.dir.tag) {
 		done.err = engine.ErrNoSpace
 		sh.deliverLater(done)
 		return
@@ -411,7 +411,7 @@ func (m *checkpointInstalled) deliver(sh *Shard) {
 // inviter repeats itself.
 func (sh *Shard) makeRoomForLearner(g proto.GPID, failed *partition) *partition {
 	app, known := sh.apps[g.App]
-	if !known || app.Status != proto.AppAvailable || sh.node.space.full.Load() {
+	if sh.leaving[g] || !known || app.Status != proto.AppAvailable || !sh.node.disks.placeable() {
 		return nil
 	}
 	if failed != nil {
@@ -423,51 +423,6 @@ func (sh *Shard) makeRoomForLearner(g proto.GPID, failed *partition) *partition 
 		return p
 	}
 	return sh.create(g, &app)
-}
-
-// moveAside closes a failed replica and renames its directory to <name>.<unix microseconds>.err with the reason inside.
-func (p *partition) moveAside() {
-	if p.refs > 0 || p.movingAside {
-		return
-	}
-	p.movingAside = true
-	p.refs++
-	sh, store, dir, reason := p.shard, p.store, p.dir, p.failure
-	p.store = nil
-	sh.background(func() message {
-		var err error
-		if store != nil {
-			err = store.Close()
-		}
-		if _, gone := os.Stat(dir.path); errors.Is(gone, fs.ErrNotExist) {
-			return &movedAside{partition: p, err: err}
-		}
-		aside := fmt.Sprintf("%s.%d.err", dir.path, time.Now().UnixMicro())
-		err = errors.Join(err, os.WriteFile(filepath.Join(dir.path, "reason.txt"), []byte(reason+"\n"), 0o644),
-			os.Rename(dir.path, aside), syncDir(filepath.Dir(dir.path)))
-		return &movedAside{partition: p, err: err}
-	})
-}
-
-type movedAside struct {
-	partition *partition
-	err       error
-}
-
-func (m *movedAside) deliver(sh *Shard) {
-	p := m.partition
-	p.refs--
-	p.movingAside = false
-	if m.err != nil {
-		sh.logger.Error("failed replica not moved aside", zap.Stringer("gpid", p.gpid), zap.Error(m.err))
-		return
-	}
-	sh.node.disks.forget(p.gpid)
-	sh.log.Forget(p.gpid)
-	if sh.partitions[p.gpid] == p {
-		delete(sh.partitions, p.gpid)
-	}
-	sh.logger.Info("failed replica moved aside", zap.Stringer("gpid", p.gpid), zap.String("reason", p.failure))
 }
 
 func syncDir(dir string) error {

@@ -73,6 +73,11 @@ func (sh *Shard) configure(c *proto.PartitionConfig, app *proto.AppInfo) {
 		if !holds(c, sh.node.id) || c.Ballot <= 0 || (app != nil && app.Status != proto.AppAvailable) {
 			return
 		}
+		if sh.leaving[c.GPID] {
+			again := *c
+			sh.retries = append(sh.retries, func() { sh.configure(&again, app) })
+			return
+		}
 		if p = sh.reopen(c.GPID); p == nil {
 			// Meta counts on data that is not here (a wiped disk, a wrong data directory). Serving an empty store in its place
 			// would lose it silently. A group has other members, which get to know by our answers and go on without us; a
@@ -220,15 +225,17 @@ func (m *proposal) deliver(sh *Shard) {
 		return
 	}
 	if p == nil {
-		if sh.node.space.full.Load() {
-			sh.logger.Warn("no space for a new replica", zap.Stringer("gpid", g))
-			return
+		if sh.leaving[g] {
+			return // meta proposes it again
 		}
 		if m.Config.Ballot != 0 {
 			sh.node.reportMissing(&m.Config)
 			return
 		}
-		p = sh.create(g, &m.App)
+		if p = sh.create(g, &m.App); p == nil {
+			sh.logger.Warn("no data directory has room for a new replica", zap.Stringer("gpid", g))
+			return
+		}
 	}
 	p.configureTable(&m.App)
 	p.asking = m.Config
@@ -247,9 +254,13 @@ func (p *partition) askForPrimary() {
 	p.shard.node.updateConfig(proto.UpdateConfig{Config: next, Type: proto.CTAssignPrimary, Node: next.Primary})
 }
 
-// create makes an empty replica on the data directory that has most room for it.
+// create makes an empty replica on the data directory that suits it best; nil when none does.
 func (sh *Shard) create(g proto.GPID, app *proto.AppInfo) *partition {
-	p := newPartition(sh, g, sh.node.disks.place(g))
+	at, ok := sh.node.disks.place(g)
+	if !ok {
+		return nil
+	}
+	p := newPartition(sh, g, at)
 	p.configureTable(app)
 	sh.partitions[g] = p
 	p.refs++
@@ -470,7 +481,12 @@ func (m *replicaClosed) deliver(sh *Shard) {
 func (p *partition) closed() {
 	sh := p.shard
 	delete(sh.partitions, p.gpid)
-	if a := p.again; a != nil && !sh.draining && !sh.stopped {
+	sh.node.statusChanged()
+	switch a, d := p.again, p.discarding; {
+	case sh.draining || sh.stopped:
+	case a != nil:
 		sh.configure(&a.config, a.app)
+	case d != nil:
+		sh.throwAway(p.gpid, p.dir, d.Ballot)
 	}
 }

@@ -1,7 +1,6 @@
 package shard
 
 import (
-	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -39,8 +38,7 @@ func (sh *Shard) tick() {
 // idle tells whether the replica is one that no configuration names, and that nobody has invited to learn for a while: what it
 // has prepared would hold the log for ever.
 func (p *partition) idle(now int64) bool {
-	return p.state == replicaOpen && p.replica.Role() == consensus.Inactive && p.wanted.Ballot > 0 && !p.wants &&
-		p.wanted.Primary != p.shard.node.id && !slices.Contains(p.wanted.Secondaries, p.shard.node.id) &&
+	return p.state == replicaOpen && p.replica.Role() == consensus.Inactive && p.wanted.Ballot > 0 && !p.wants && !p.named() &&
 		now-p.idleSince >= int64(p.shard.opts.Timing.Grace)
 }
 

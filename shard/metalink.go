@@ -37,6 +37,7 @@ type metaLink struct {
 	revision int64
 	lastAck  int64 // loop time, nanoseconds
 	asked    map[proto.GPID]proto.UpdateConfig
+	status   statusSender
 }
 
 var (
@@ -223,6 +224,7 @@ func (m *metaLink) take(f *proto.PeerFrame) error {
 			return err
 		}
 		m.revision = max(m.revision, a.Revision)
+		m.learnMetas(a.Metas)
 		m.sh.node.assign(&a, false)
 	case proto.PeerProposal:
 		var p proposal
@@ -244,6 +246,12 @@ func (m *metaLink) take(f *proto.PeerFrame) error {
 		default:
 			m.sh.node.owner(ack.Config.GPID).deliverLater(&askRefused{gpid: ack.Config.GPID})
 		}
+	case proto.PeerDiscard:
+		var d discard
+		if err := proto.Unmarshal(f.Body, &d.Discard); err != nil {
+			return err
+		}
+		m.sh.node.owner(d.GPID).deliverLater(&d)
 	default:
 		return fmt.Errorf("meta sent a frame of kind %d", f.Kind)
 	}
@@ -260,14 +268,34 @@ func (m *metaLink) welcomed(ack *proto.NodeHelloAck) error {
 	m.up = true
 	m.revision = ack.Revision
 	m.lastAck = m.sh.loop.Now()
+	m.learnMetas(ack.Metas)
 	m.logger.Info("connected to the meta leader", zap.Int("tables", len(ack.Apps)), zap.Int("partitions", len(ack.Partitions)))
 	m.sh.node.assign(&proto.Assignments{
 		Apps: ack.Apps, Partitions: ack.Partitions, Nodes: ack.Nodes, Settings: ack.Settings,
 	}, true)
+	m.status.gather(m)
 	for _, u := range m.asked {
 		m.send(proto.PeerUpdateConfig, &u)
 	}
 	return nil
+}
+
+// maxMetas bounds the metas that the node remembers besides those of its configuration: a group has five at most.
+const maxMetas = 16
+
+// learnMetas takes in the members of the meta group, which may have changed since the configuration was written. Those of the
+// configuration are kept behind them.
+func (m *metaLink) learnMetas(group []string) {
+	if len(group) == 0 || len(group) > maxMetas {
+		return
+	}
+	metas := slices.Clone(group)
+	for _, a := range m.sh.opts.Metas {
+		if !slices.Contains(metas, a) {
+			metas = append(metas, a)
+		}
+	}
+	m.metas, m.next = metas, 0
 }
 
 func (m *metaLink) refused(code proto.ErrCode, leader proto.HostPort) error {

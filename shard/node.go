@@ -67,6 +67,9 @@ type Node struct {
 // partitions serve once meta has confirmed them.
 func Start(opts Options) (*Node, error) {
 	opts.Limits.fillDefaults()
+	if opts.StatusInterval == 0 {
+		opts.StatusInterval = defaultStatusInterval
+	}
 	if opts.Logger == nil {
 		opts.Logger = zap.NewNop()
 	}
@@ -81,6 +84,35 @@ func Start(opts Options) (*Node, error) {
 		return nil, errors.Join(err, n.stopLoops(), n.release())
 	}
 	return n, nil
+}
+
+// takeDirectories makes and locks the data directories and returns those that can be used. One that cannot is broken from the
+// start, unless it is in use by another process; there must be one left.
+func (n *Node) takeDirectories() (usable []string, err error) {
+	n.disks = newDisks(n.opts.DataDirs)
+	var errs []error
+	for _, r := range n.disks.all() {
+		err := os.MkdirAll(r.path, 0o755)
+		if err == nil {
+			var lock io.Closer
+			if lock, err = disk.OS().Lock(r.path); err == nil {
+				n.locks = append(n.locks, lock)
+				usable = append(usable, r.path)
+				continue
+			}
+		}
+		err = fmt.Errorf("data directory %s: %w", r.path, err)
+		if errors.Is(err, disk.ErrLocked) {
+			return nil, err
+		}
+		n.logger.Error("data directory cannot be used; the node goes on without it", zap.Error(err))
+		r.broken.Store(true)
+		errs = append(errs, err)
+	}
+	if len(usable) == 0 {
+		return nil, errors.Join(errs...)
+	}
+	return usable, nil
 }
 
 // stopLoops ends the loops of a node that could not start.
@@ -104,23 +136,16 @@ func (n *Node) start() error {
 	if _, err := loop.RaiseFileLimit(); err != nil {
 		n.logger.Warn("cannot raise the limit on open files", zap.Error(err))
 	}
-	for _, dir := range n.opts.DataDirs {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return err
-		}
-		lock, err := disk.OS().Lock(dir)
-		if err != nil {
-			return fmt.Errorf("data directory %s: %w", dir, err)
-		}
-		n.locks = append(n.locks, lock)
+	usable, err := n.takeDirectories()
+	if err != nil {
+		return err
 	}
-	var err error
-	if n.id, err = loadIdentity(n.opts.DataDirs[0], randomNodeID); err != nil {
+	if n.id, err = loadIdentity(usable, randomNodeID); err != nil {
 		return err
 	}
 	n.incarnation = n.started.UnixNano()
-	n.disks = newDisks(n.opts.DataDirs)
 	n.space = newSpace(disk.OS(), n.opts.MinFree, n.disks, filepath.Dir(filepath.Dir(n.logDir(0))), n.logger)
+	n.space.failed, n.space.changed = n.diskFailed, n.statusChanged
 	if n.shared, err = rocks.NewShared(n.opts.Shared); err != nil {
 		return err
 	}
@@ -140,7 +165,10 @@ func (n *Node) start() error {
 		return err
 	}
 	n.space.check()
-	n.watching.Go(func() { n.space.watch(n.life.Done()) })
+	for _, r := range n.space.roots() {
+		n.watching.Go(func() { n.space.watch(r, n.life.Done()) })
+	}
+	n.watching.Go(n.cleanUp)
 	if err := n.listen(); err != nil {
 		return err
 	}
@@ -257,6 +285,7 @@ func (*startShard) deliver(sh *Shard) {
 	if sh.id == 0 {
 		sh.node.leases.beat(sh)
 		sh.node.link.connect()
+		sh.node.link.status.tick(sh.node.link)
 	}
 }
 
@@ -340,7 +369,7 @@ func instanceSeed() int64 {
 func (n *Node) logDir(shard int) string {
 	base := n.opts.LogDir
 	if base == "" {
-		base = n.opts.DataDirs[0]
+		base = n.opts.DataDirs[0].Path
 	}
 	return filepath.Join(base, "slog", "shard-"+strconv.Itoa(shard))
 }

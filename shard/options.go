@@ -14,13 +14,15 @@ import (
 // Options configure a node. The zero value is not usable; package conf holds the defaults and their reasons.
 type Options struct {
 	ClusterName string
-	Listen      string   // host:port that clients dial; every shard listens on it
-	Advertise   string   // host:port that is told to others; Listen when empty
-	DataDirs    []string // the first one holds the node's identity and, unless LogDir is set, the shard logs
+	Listen      string    // host:port that clients dial; every shard listens on it
+	Advertise   string    // host:port that is told to others; Listen when empty
+	DataDirs    []DataDir // each holds the node's identity; the first one also the shard logs, unless LogDir is set
 	LogDir      string
-	MinFree     int64 // bytes that a disk must have available, at most a tenth of it, for writes to be taken; 0 = any
-	Shards      int   // event loops, >= 1
-	ShardPort   int   // port of shard 0, shard i listens on ShardPort+i; 0 = none
+	MinFree     int64         // bytes that a disk must have available, at most a tenth of it, for writes to be taken; 0 = any
+	KeepErrors  time.Duration // how long failed replicas that were moved aside stay on disk; 0 = for ever
+	KeepGarbage time.Duration // the same of replicas that meta had no use for
+	Shards      int           // event loops, >= 1
+	ShardPort   int           // port of shard 0, shard i listens on ShardPort+i; 0 = none
 	Metas       []string
 	Zone        string // rack or zone that meta spreads copies over; empty if none
 	LockThreads bool   // lock every loop to an operating system thread
@@ -40,6 +42,7 @@ type Options struct {
 	BeaconInterval time.Duration // between beacons to meta
 	AckTimeout     time.Duration // a meta that answers no beacon for so long is left for the next
 	DialTimeout    time.Duration
+	StatusInterval time.Duration // between reports of disks and loads to meta; 0 = three seconds
 	Logger         *zap.Logger
 	// OnFatal is called, from any goroutine, when the node cannot go on (an event loop ended); the process should exit.
 	OnFatal func(error)

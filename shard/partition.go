@@ -35,6 +35,7 @@ type partition struct {
 	ahead      *proposal             // meta's newest one, when it is based on a configuration that is not acted on yet
 	asking     proto.PartitionConfig // what a proposal of meta was based on, until the store is open and meta was asked
 	again      *reassignment         // meta's newest word on a replica that is closing
+	discarding *proto.Discard        // what to do with its files when it is closed: nil, they stay
 	refs       int                   // lane jobs and iterators that use the store
 
 	// Reads of this turn.
@@ -67,6 +68,8 @@ type partition struct {
 	sweeping    chan struct{}      // closed when what the last copy left behind is removed; nil when there may be something
 	movingAside bool
 
+	load     traffic
+	told     trafficTold
 	scanners scanTable
 	pending  pendingWork
 }

@@ -121,7 +121,11 @@ func (j *rangeJob) finish(sh *Shard) {
 		scanner.SetHandle(p.scanners.put(scanner, sh.loop.Now()+int64(sh.opts.Limits.ScannerExpiry), sh.opts.Limits.MaxScanners))
 	}
 	buf, mark := sh.beginReply(&j.call)
-	sh.endReply(&j.call, j.read.AppendReply(buf), mark)
+	empty := len(buf)
+	buf = j.read.AppendReply(buf)
+	p.load.reads++
+	p.load.readBytes += uint64(len(buf) - empty)
+	sh.endReply(&j.call, buf, mark)
 	sh.stats.Ranges++
 	if !keep {
 		j.read.Close()

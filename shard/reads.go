@@ -91,6 +91,8 @@ func (p *partition) runGets() {
 			p.answerGet(g, env, p.gets.Outcome(i), p.gets.Value(i), p.gets.Err(i))
 		}
 	}
+	p.load.reads += uint64(len(p.getCalls))
+	p.load.readBytes += uint64(len(p.gets.Arenas().Vals))
 	perKey := len(p.gets.Arenas().Vals)/len(p.getCalls) + 1
 	p.getLimit = min(max(2*p.getLimit, minGets), getBytes/perKey, maxGets)
 	p.shard.stats.Gets += uint64(len(p.getCalls))
@@ -153,6 +155,7 @@ func (j *getJob) finish(sh *Shard) {
 		}
 		p.answerGet(&j.calls[i], env, j.gets.Outcome(i), j.gets.Value(i), j.gets.Err(i))
 	}
+	p.load.readBytes += uint64(len(j.gets.Arenas().Vals))
 	clear(j.calls)
 	j.calls = j.calls[:0]
 	trimGets(&j.gets)

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 
 	"pegasus/netcore/disk"
 	"pegasus/netcore/proto"
@@ -140,124 +139,51 @@ func parseReplicaName(name string) (proto.GPID, bool) {
 	return proto.GPID{App: int32(a), Part: int32(i)}, true
 }
 
-// disks are the data directories of a node and what lies on each. Shards ask it when a replica is created or deleted, never
-// on the data path.
-type disks struct {
-	mu    sync.Mutex
-	roots []diskRoot
-}
-
-type diskRoot struct {
-	path     string
-	tag      string
-	replicas map[proto.GPID]struct{}
-}
-
-func newDisks(roots []string) *disks {
-	d := &disks{}
-	for i, r := range roots {
-		d.roots = append(d.roots, diskRoot{path: r, tag: "disk" + strconv.Itoa(i+1), replicas: map[proto.GPID]struct{}{}})
-	}
-	return d
-}
-
-// scan finds the replicas on all data directories. Names that are not replicas are left alone.
-func (d *disks) scan() (map[proto.GPID]replicaDir, error) {
-	found := map[proto.GPID]replicaDir{}
-	for i := range d.roots {
-		root := &d.roots[i]
-		dir := filepath.Join(root.path, replicasDir)
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return nil, err
-		}
-		entries, err := os.ReadDir(dir)
-		if err != nil {
-			return nil, err
-		}
-		for _, e := range entries {
-			g, ok := parseReplicaName(e.Name())
-			if !ok || !e.IsDir() {
-				continue
-			}
-			at := replicaDir{path: filepath.Join(dir, e.Name()), tag: root.tag}
-			if other, twice := found[g]; twice {
-				return nil, fmt.Errorf("replica %v lies in %s and in %s: move one away", g, other.path, at.path)
-			}
-			found[g] = at
-			root.replicas[g] = struct{}{}
-		}
-	}
-	return found, nil
-}
-
-// place chooses where a new replica goes: where an earlier attempt already put it, else the directory with the fewest
-// replicas of its table, then the fewest in all.
-func (d *disks) place(g proto.GPID) replicaDir {
-	if at, ok := d.find(g); ok {
-		return at
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	best, bestApp := -1, 0
-	for i := range d.roots {
-		app := 0
-		for r := range d.roots[i].replicas {
-			if r.App == g.App {
-				app++
-			}
-		}
-		if best < 0 || app < bestApp || (app == bestApp && len(d.roots[i].replicas) < len(d.roots[best].replicas)) {
-			best, bestApp = i, app
-		}
-	}
-	root := &d.roots[best]
-	root.replicas[g] = struct{}{}
-	return root.dir(g)
-}
-
-// find tells where the files of a replica are.
-func (d *disks) find(g proto.GPID) (replicaDir, bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for i := range d.roots {
-		if _, ok := d.roots[i].replicas[g]; ok {
-			return d.roots[i].dir(g), true
-		}
-	}
-	return replicaDir{}, false
-}
-
-// forget tells that the files of a replica are no longer there.
-func (d *disks) forget(g proto.GPID) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for i := range d.roots {
-		delete(d.roots[i].replicas, g)
-	}
-}
-
-func (r *diskRoot) dir(g proto.GPID) replicaDir {
-	return replicaDir{path: filepath.Join(r.path, replicasDir, g.String()+replicaSuffix), tag: r.tag}
-}
-
 // identity is the content of node.json: who this node is, whatever its address.
 type identity struct {
 	Format int    `json:"format"`
 	Node   string `json:"node_id"`
 }
 
-// loadIdentity reads the node's id from the first data directory, or draws one with fresh and keeps it.
-func loadIdentity(dir string, fresh func() proto.NodeID) (proto.NodeID, error) {
-	name := filepath.Join(dir, identityFile)
-	b, err := os.ReadFile(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		id := fresh()
-		b, err := json.Marshal(identity{Format: formatVersion, Node: id.String()})
-		if err != nil {
+// loadIdentity reads the node's id from the data directories, or draws one with fresh. Every directory keeps it, so that the loss
+// of one does not make another node of this one; directories of two nodes are refused.
+func loadIdentity(dirs []string, fresh func() proto.NodeID) (proto.NodeID, error) {
+	var id proto.NodeID
+	from := ""
+	var without []string
+	for _, dir := range dirs {
+		switch found, err := readIdentity(filepath.Join(dir, identityFile)); {
+		case errors.Is(err, fs.ErrNotExist):
+			without = append(without, dir)
+		case err != nil:
+			return proto.NodeID{}, err
+		case from == "":
+			id, from = found, dir
+		case found != id:
+			return proto.NodeID{}, fmt.Errorf("%s is of node %v, %s of node %v", from, id, dir, found)
+		}
+	}
+	if from == "" {
+		id = fresh()
+	}
+	for _, dir := range without {
+		if err := writeIdentity(dir, id); err != nil {
 			return proto.NodeID{}, err
 		}
-		return id, disk.WriteFile(disk.OS(), name, append(b, '\n'))
 	}
+	return id, nil
+}
+
+func writeIdentity(dir string, id proto.NodeID) error {
+	b, err := json.Marshal(identity{Format: formatVersion, Node: id.String()})
+	if err != nil {
+		return err
+	}
+	return disk.WriteFile(disk.OS(), filepath.Join(dir, identityFile), append(b, '\n'))
+}
+
+func readIdentity(name string) (proto.NodeID, error) {
+	b, err := os.ReadFile(name)
 	if err != nil {
 		return proto.NodeID{}, err
 	}

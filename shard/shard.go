@@ -52,11 +52,12 @@ type Shard struct {
 	stats     Stats
 	published atomic.Pointer[Stats]
 
-	surveying, relieving, choring bool          // a background job of that kind is under way
-	draining, stopped             bool          // see Node.Stop
-	silent                        bool          // replicas take no more steps
-	retries                       []func()      // what lacked space; see later
-	drained                       chan struct{} // closed when a drain has come to its end
+	surveying, relieving, choring, sizing bool                // a background job of that kind is under way
+	draining, stopped                     bool                // see Node.Stop
+	silent                                bool                // replicas take no more steps
+	retries                               []func()            // what lacked space; see later
+	leaving                               map[proto.GPID]bool // directories that are being moved aside as garbage
+	drained                               chan struct{}       // closed when a drain has come to its end
 }
 
 // Stats count what a shard did since it started. They are plain fields of the loop; a copy is published once a second, see

@@ -2,6 +2,7 @@ package shard
 
 import (
 	"errors"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -28,11 +29,19 @@ import (
 // write, what is committed and not applied, records and files; all of it is tried again with the tick.
 //
 // Rejected: giving up replicas and relearning them. It frees nothing on the disk in question and loses copies when they matter.
+//
+// A disk that fails is found by a probe: a small file is written, synced and removed every few seconds, and at once when a store
+// got an I/O error. The replicas on a disk that fails its probe are given up; the others go on.
 type space struct {
 	fs      disk.FS
 	reserve int64 // bytes; 0 = no watermark
-	roots   []root
+	disks   *disks
+	logs    *diskRoot
 	logger  *zap.Logger
+	// failed is called when a data directory fails, once for each; from any goroutine.
+	failed func(r *diskRoot, cause error)
+	// changed is called when the status of a data directory changes, from any goroutine.
+	changed func()
 
 	// trouble is set when anything below is; the path of a write looks at nothing else in good times.
 	trouble atomic.Bool
@@ -42,30 +51,34 @@ type space struct {
 	nodes map[proto.NodeID]struct{} // others that said that they are full
 }
 
-// root is a data directory or, with an empty tag, that of the logs, which all replicas need.
-type root struct {
-	path, tag string
-	full      *atomic.Bool
-}
-
-// spaceInterval is how often the directories are looked at.
-const spaceInterval = time.Second
+const (
+	// spaceInterval is how often the directories are looked at.
+	spaceInterval = time.Second
+	// probeEvery is how many looks make a probe.
+	probeEvery = 10
+	probeFile  = ".probe"
+)
 
 func newSpace(fsys disk.FS, reserve int64, disks *disks, logs string, logger *zap.Logger) *space {
-	s := &space{fs: fsys, reserve: reserve, logger: logger, nodes: map[proto.NodeID]struct{}{}}
-	for _, r := range disks.roots {
-		s.roots = append(s.roots, root{path: r.path, tag: r.tag, full: new(atomic.Bool)})
+	return &space{
+		fs: fsys, reserve: reserve, disks: disks, logs: newDiskRoot(DataDir{Path: logs}), logger: logger,
+		failed: func(*diskRoot, error) {}, changed: func() {}, nodes: map[proto.NodeID]struct{}{},
 	}
-	s.roots = append(s.roots, root{path: logs, full: new(atomic.Bool)})
-	return s
 }
 
-// watch looks after the directories until stop is closed. It blocks.
-func (s *space) watch(stop <-chan struct{}) {
+// roots are the data directories and that of the logs.
+func (s *space) roots() []*diskRoot { return append(slices.Clone(s.disks.all()), s.logs) }
+
+// watch looks after a directory until stop is closed, each in a goroutine of its own: a disk that hangs must not blind the node
+// for the others. It blocks.
+func (s *space) watch(r *diskRoot, stop <-chan struct{}) {
 	t := time.NewTicker(spaceInterval)
 	defer t.Stop()
-	for {
-		s.check()
+	for looks := 1; ; looks++ {
+		s.look(r)
+		if looks%probeEvery == 0 || r.suspect.Swap(false) {
+			s.probe(r)
+		}
 		select {
 		case <-t.C:
 		case <-stop:
@@ -74,30 +87,72 @@ func (s *space) watch(stop <-chan struct{}) {
 	}
 }
 
-// check asks for the space of every directory. One that cannot be asked is left as it was.
+// check looks at every directory once.
 func (s *space) check() {
-	for _, r := range s.roots {
-		have, err := s.fs.Space(r.path)
-		if err != nil {
-			s.logger.Warn("cannot tell the space of a disk", zap.String("dir", r.path), zap.Error(err))
-			continue
-		}
-		low := s.reserve > 0 && have.Available < min(have.Total/10, s.reserve)
-		if r.full.Swap(low) == low {
-			continue
-		}
-		if low {
-			s.logger.Error("disk is full: writes are refused", zap.String("dir", r.path), zap.Int64("available", have.Available))
-		} else {
-			s.logger.Info("disk has space again", zap.String("dir", r.path), zap.Int64("available", have.Available))
-		}
+	for _, r := range s.roots() {
+		s.look(r)
+	}
+}
+
+// look asks for the space of a directory. One that cannot be asked is left as it was.
+func (s *space) look(r *diskRoot) {
+	have, err := s.fs.Space(r.path)
+	if err != nil {
+		s.logger.Warn("cannot tell the space of a disk", zap.String("dir", r.path), zap.Error(err))
+		r.suspect.Store(true)
+		return
+	}
+	r.capacity.Store(have.Total)
+	r.available.Store(have.Available)
+	low := s.reserve > 0 && have.Available < min(have.Total/10, s.reserve)
+	if r.full.Swap(low) == low {
+		return
+	}
+	if low {
+		s.logger.Error("disk is full: writes are refused", zap.String("dir", r.path), zap.Int64("available", have.Available))
+	} else {
+		s.logger.Info("disk has space again", zap.String("dir", r.path), zap.Int64("available", have.Available))
 	}
 	s.conclude()
+	s.changed()
+}
+
+// probe writes to a data directory and finds out whether it has failed. The logs need none: every write is one.
+func (s *space) probe(r *diskRoot) {
+	if r.tag == "" || r.broken.Load() {
+		return
+	}
+	name := filepath.Join(r.path, probeFile)
+	err := disk.WriteFile(s.fs, name, []byte("probe\n"))
+	if err == nil {
+		err = s.fs.Remove(name)
+	}
+	if err != nil && !outOfSpace(err) {
+		s.failDisk(r, err)
+	}
+}
+
+// failDisk gives a data directory up, for as long as the process lives.
+func (s *space) failDisk(r *diskRoot, err error) {
+	if r.broken.Swap(true) {
+		return
+	}
+	s.logger.Error("disk has failed: its replicas are given up", zap.String("dir", r.path), zap.Error(err))
+	s.conclude()
+	s.failed(r, err)
+	s.changed()
+}
+
+// suspect has a directory probed soon.
+func (s *space) suspect(tag string) {
+	if r := s.disks.byTag(tag); r != nil {
+		r.suspect.Store(true)
+	}
 }
 
 // hit takes note that something got ENOSPC: all directories count as full until the next look.
 func (s *space) hit() {
-	for _, r := range s.roots {
+	for _, r := range s.roots() {
 		r.full.Store(true)
 	}
 	s.conclude()
@@ -106,7 +161,7 @@ func (s *space) hit() {
 func (s *space) conclude() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	full := slices.ContainsFunc(s.roots, func(r root) bool { return r.full.Load() })
+	full := slices.ContainsFunc(s.roots(), func(r *diskRoot) bool { return r.full.Load() && !r.broken.Load() })
 	s.full.Store(full)
 	s.trouble.Store(full || len(s.nodes) > 0)
 }
@@ -128,7 +183,7 @@ func (s *space) heard(node proto.NodeID, full bool) {
 
 // lacks tells whether replicas in the data directory of that tag lack space.
 func (s *space) lacks(tag string) bool {
-	return s.full.Load() && slices.ContainsFunc(s.roots, func(r root) bool { return (r.tag == "" || r.tag == tag) && r.full.Load() })
+	return s.full.Load() && slices.ContainsFunc(s.roots(), func(r *diskRoot) bool { return (r.tag == "" || r.tag == tag) && r.full.Load() })
 }
 
 // fullMember tells whether one of the nodes said that it is full.

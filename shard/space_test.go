@@ -168,20 +168,20 @@ func TestWatermark(t *testing.T) {
 		if err := f.Truncate(tc.used); err != nil {
 			t.Fatal(err)
 		}
-		s := newSpace(fsys, tc.reserve, newDisks([]string{"/d"}), "/d", zap.NewNop())
+		s := newSpace(fsys, tc.reserve, newDisks([]DataDir{{Path: "/d"}}), "/d", zap.NewNop())
 		s.check()
 		if s.lacks("disk1") != tc.full || s.full.Load() != tc.full || s.trouble.Load() != tc.full {
 			t.Errorf("%d used, %d to be kept: full %v", tc.used, tc.reserve, s.lacks("disk1"))
 		}
 	}
-	s := newSpace(fsys, 0, newDisks([]string{"/d", "/e"}), "/d", zap.NewNop())
-	s.roots[1].full.Store(true)
+	s := newSpace(fsys, 0, newDisks([]DataDir{{Path: "/d"}, {Path: "/e"}}), "/d", zap.NewNop())
+	s.roots()[1].full.Store(true)
 	s.conclude()
 	if s.lacks("disk1") || !s.lacks("disk2") {
 		t.Error("a full disk counts for the replicas on it")
 	}
 	s.heard(proto.NodeID{7}, true)
-	s.roots[1].full.Store(false)
+	s.roots()[1].full.Store(false)
 	s.conclude()
 	if s.full.Load() || !s.fullMember([]proto.NodeID{{1}, {7}}) || s.fullMember([]proto.NodeID{{1}}) {
 		t.Error("a node that is full")

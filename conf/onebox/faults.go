@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -109,7 +108,11 @@ func (n *Node) dataFolders() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(slices.Clone(r.Node.DataDirs), r.Log.Dir), nil
+	folders := []string{r.Log.Dir}
+	for _, d := range r.Dirs() {
+		folders = append(folders, d.Path)
+	}
+	return folders, nil
 }
 
 func (c *Cluster) find(names []string) ([]*Node, error) {

@@ -253,6 +253,9 @@ func (s *Store) Stats() engine.Stats {
 	return engine.Stats{LiveBytes: uint64(st.bytes), MemtableBytes: uint64(st.bytes), EstimatedKeys: uint64(st.rows)}
 }
 
+// DiskBytes implements engine.Store: what was flushed.
+func (s *Store) DiskBytes() uint64 { return uint64(s.flushed.Load().bytes) }
+
 // Close implements engine.Store.
 func (s *Store) Close() error {
 	invariant.Assertf(s.iters.Load() == 0, "store closed with %d open iterators", s.iters.Load())

@@ -329,6 +329,16 @@ func (s *Store) Stats() engine.Stats {
 	}
 }
 
+// DiskBytes implements engine.Store.
+func (s *Store) DiskBytes() uint64 {
+	if !s.gate.enter() {
+		return 0
+	}
+	defer s.gate.leave()
+	n, _ := s.db.GetIntPropertyCF("rocksdb.live-sst-files-size", s.data)
+	return n
+}
+
 // Close implements engine.Store. It waits for calls that are inside; a manual compaction is cut short. A second call
 // does nothing.
 func (s *Store) Close() error {

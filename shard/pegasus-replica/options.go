@@ -35,11 +35,17 @@ func options(c *conf.Replica) (shard.Options, error) {
 		}
 		transfers = net.JoinHostPort(host, "0")
 	}
+	var dirs []shard.DataDir
+	for _, d := range c.Dirs() {
+		dirs = append(dirs, shard.DataDir{Tag: d.Tag, Path: d.Path})
+	}
 	return shard.Options{
 		ClusterName: c.ClusterName,
 		Listen:      c.Node.Listen,
 		Advertise:   c.Node.Advertise,
-		DataDirs:    c.Node.DataDirs,
+		DataDirs:    dirs,
+		KeepErrors:  time.Duration(c.Node.KeepErrors),
+		KeepGarbage: time.Duration(c.Node.KeepGarbage),
 		LogDir:      c.Log.Dir,
 		MinFree:     int64(c.Limits.MinFreeDisk),
 		Shards:      shards,
