@@ -73,6 +73,7 @@ type Requests struct {
 	ScanMaxIteration          int      `toml:"scan_max_iteration" allow:"1..1000000"`
 	IterationTime             Duration `toml:"iteration_time" allow:"1ms..1h"`
 	ScanContextExpiry         Duration `toml:"scan_context_expiry" allow:"1s..24h"`
+	SlowThreshold             Duration `toml:"slow_threshold" allow:"0s..1h"`
 }
 
 // MetaLink is the connection that a replica server keeps to the meta group.
@@ -134,6 +135,7 @@ func DefaultReplica() *Replica {
 			ScanMaxIteration:          1000,
 			IterationTime:             Duration(30 * time.Second),
 			ScanContextExpiry:         Duration(5 * time.Minute),
+			SlowThreshold:             Duration(100 * time.Millisecond),
 		},
 		MetaLink: MetaLink{
 			BeaconInterval: Duration(time.Second),

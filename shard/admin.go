@@ -26,6 +26,9 @@ var remoteCommands = map[string]struct {
 	"server-info": {"server-info - version and start time of this server", func(n *Node, _ []string) string {
 		return n.version() + ", started at " + n.started.UTC().Format("2006-01-02 15:04:05")
 	}},
+	"slow-log": {"slow-log [count] - the requests that were slow, and where their time went", (*Node).slowText},
+	"trace": {"trace get|ttl|set|remove|incr app_id.partition hash_key sort_key [value] - performs one request and tells where its time went",
+		func(*Node, []string) string { return errTraceUsage.Error() }}, // served by startTrace
 	"server-stat": {"server-stat - what this server has done since it started", func(n *Node, _ []string) string {
 		s := n.Stats()
 		return fmt.Sprintf("gets: %d\nrange_reads: %d\nwrites: %d\nmutations: %d\nforwarded_frames: %d\ncold_reads: %d\n",

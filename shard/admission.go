@@ -2,6 +2,7 @@ package shard
 
 import (
 	"maps"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -23,12 +24,16 @@ type tableSettings struct {
 	deny         denial
 	defaultTTL   uint32
 	validateHash bool
+	slowAfter    time.Duration // 0 = that of the node
 }
 
 func parseSettings(envs map[string]string) tableSettings {
 	var t tableSettings
 	if n, err := strconv.ParseInt(strings.TrimSpace(envs["default_ttl"]), 0, 32); err == nil && n > 0 {
 		t.defaultTTL = uint32(n)
+	}
+	if n, err := strconv.ParseInt(strings.TrimSpace(envs["replica.slow_query_threshold"]), 0, 64); err == nil && n > 0 {
+		t.slowAfter = time.Duration(min(n, int64(math.MaxInt64/time.Millisecond))) * time.Millisecond
 	}
 	t.validateHash = strings.EqualFold(envs["replica.split.validate_partition_hash"], "true")
 	if how, which, ok := strings.Cut(envs["replica.deny_client_request"], "*"); ok {
@@ -50,6 +55,7 @@ func (p *partition) configureTable(app *proto.AppInfo) {
 	}
 	p.app = *app
 	p.settings = parseSettings(app.Envs)
+	p.setSlowAfter()
 	p.env.DefaultTTL = p.settings.defaultTTL
 	p.env.AtomicIdempotent = app.AtomicIdempotent != nil && *app.AtomicIdempotent
 	p.env.PartitionVersion = p.tableOptions().PartitionVersion

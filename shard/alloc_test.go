@@ -63,7 +63,7 @@ func (h *hot) serve() {
 		if n, _, err := proto.ParseTHFT(f, len(f), &h.req); err != nil || n != len(f) {
 			h.t.Errorf("frame: %d, %v", n, err)
 		}
-		h.sh.serve(dest{ref: loop.Ref{Slot: 1, Gen: 1}, shard: 1}, &h.req)
+		h.sh.serve(dest{ref: loop.Ref{Slot: 1, Gen: 1}, shard: 1, at: h.sh.turnStart()}, &h.req)
 	}
 	h.work()
 }

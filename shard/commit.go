@@ -2,6 +2,7 @@ package shard
 
 import (
 	"errors"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -24,12 +25,15 @@ func (p *partition) step(ev *consensus.Event) {
 	}
 	p.settle()
 	p.effects.Reset()
-	ev.Now = p.shard.node.leases.now()
+	ev.Now = p.shard.clock()
 	p.replica.Step(ev, &p.effects)
 	for i := range p.effects.Append {
 		p.appendToLog(&p.effects.Append[i])
 	}
 	if len(p.effects.Commit) > 0 {
+		if len(p.committed) == 0 {
+			p.committedAt = ev.Now
+		}
 		p.committed = append(p.committed, p.effects.Commit...)
 		p.note(workCommit)
 	}
@@ -43,6 +47,7 @@ func (p *partition) step(ev *consensus.Event) {
 }
 
 func (p *partition) appendToLog(m *consensus.Mutation) {
+	p.noteDecree(m)
 	rec := mutlog.Record{
 		GPID: p.gpid, Ballot: m.Ballot, Decree: m.Decree, Committed: m.Committed, Timestamp: m.Timestamp, Payload: m.Batch,
 	}
@@ -89,10 +94,11 @@ func (p *partition) applyCommitted() {
 		p.shard.logger.Warn("store has no space; what is committed waits", zap.Stringer("gpid", p.gpid), zap.Error(err))
 		return
 	}
+	now := p.shard.clock()
 	for i := range p.committed {
 		m := &p.committed[i]
 		if len(m.Tokens) > 0 {
-			p.answer(m, err)
+			p.answer(m, err, now)
 		} else {
 			p.shard.batchMemory.put(m.Batch)
 		}
@@ -116,7 +122,7 @@ func (p *partition) endService() {
 }
 
 // answer replies to the operations of the oldest mutation in flight, which is m.
-func (p *partition) answer(m *consensus.Mutation, applyErr error) {
+func (p *partition) answer(m *consensus.Mutation, applyErr error, now int64) {
 	ops := p.inFlight[0]
 	if ops.tokens[0] != m.Tokens[0] { // tested here: the arguments of Assertf would be allocated
 		invariant.Assertf(false, "partition %v: decree %d commits token %d before token %d", p.gpid, m.Decree, m.Tokens[0], ops.tokens[0])
@@ -136,11 +142,12 @@ func (p *partition) answer(m *consensus.Mutation, applyErr error) {
 			buf, mark := p.shard.beginReply(&op.call)
 			buf = op.reply.Append(buf, env, m.Decree)
 			p.shard.endReply(&op.call, buf, mark)
+			if p.served(&op.call, now, int(op.end-op.off)) {
+				p.explainWrite(ops, op, now)
+			}
 		}
 	}
 	p.shard.stats.Writes += uint64(len(ops.ops))
-	p.load.writes += uint64(len(ops.ops))
-	p.load.writeBytes += uint64(ops.builder.Len())
 	p.shard.freeMutation(ops)
 }
 
@@ -218,18 +225,22 @@ type logJob struct {
 	write *mutlog.Write
 	// stalled: write met a full disk; it is tried again with the next tick.
 	stalled bool
+	took    time.Duration // of the write, in the lane
 	after   []func(error) // to be called when this write is over
 	submit  func()        // run, bound once
 }
 
 func (j *logJob) run() {
+	began := time.Now()
 	// Complete hands out the error, together with the partitions that it concerns.
 	_ = j.write.Do()
+	j.took = time.Since(began)
 	j.shard.deliverLater(j)
 }
 
 func (j *logJob) deliver(sh *Shard) {
 	w := j.write
+	records, bytes := w.Size()
 	moved, err := sh.log.Complete(w)
 	if errors.Is(err, mutlog.ErrNoSpace) {
 		j.stalled = true
@@ -238,11 +249,14 @@ func (j *logJob) deliver(sh *Shard) {
 		return
 	}
 	j.write = nil
+	sh.logMeter.wrote(j.took, records, bytes)
+	now := sh.turnStart()
 	for _, d := range moved {
 		p := sh.partitions[d.GPID]
 		switch {
 		case p == nil || p.state != replicaOpen:
 		case err == nil:
+			p.noteLogged(d.Decree, now)
 			p.step(&consensus.Event{Kind: consensus.EventLogSynced, Ballot: d.Ballot, Decree: d.Decree})
 		default:
 			p.step(&consensus.Event{Kind: consensus.EventLogFailed})

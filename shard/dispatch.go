@@ -74,6 +74,13 @@ func (sh *Shard) serveByName(d dest, req *proto.Request) {
 			sh.fail(&c, proto.ErrInvalidParameters)
 			return
 		}
+		if cmd.Cmd == "trace" {
+			if err := sh.startTrace(&c, cmd.Arguments); err != nil {
+				text := "ERR: " + err.Error() + "\n"
+				sh.answer(&c, &text)
+			}
+			return
+		}
 		text := sh.node.command(&cmd)
 		sh.answer(&c, &text)
 	case replicaAdmin[req.Code]:

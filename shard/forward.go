@@ -10,7 +10,7 @@ func (sh *Shard) forward(owner proto.ShardID, ref loop.Ref, native bool, frame [
 	b := sh.forwards[owner]
 	if b == nil {
 		b = forwardBatches.Get().(*forwardBatch)
-		b.from = sh.id
+		b.from, b.at = sh.id, sh.turnStart()
 		sh.forwards[owner] = b
 	}
 	b.buf = append(b.buf, frame...)
@@ -45,7 +45,7 @@ func (sh *Shard) refuseForwards(b *forwardBatch) {
 	for _, f := range b.frames {
 		var req proto.Request
 		if sh.parse(b.buf[start:f.end], f.native, &req) {
-			sh.fail(&call{dest: dest{ref: f.ref, shard: sh.id}, to: req.ReplyTo()}, proto.ErrBusy)
+			sh.fail(&call{dest: dest{ref: f.ref, shard: sh.id, at: b.at}, to: req.ReplyTo()}, proto.ErrBusy)
 		}
 		start = f.end
 	}
@@ -59,7 +59,7 @@ func (b *forwardBatch) deliver(sh *Shard) {
 		frame := b.buf[start:f.end]
 		start = f.end
 		if sh.parse(frame, f.native, &req) {
-			sh.serve(dest{ref: f.ref, shard: b.from}, &req)
+			sh.serve(dest{ref: f.ref, shard: b.from, at: b.at}, &req)
 		}
 	}
 	b.release()

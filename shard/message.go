@@ -16,6 +16,8 @@ type message interface {
 type dest struct {
 	ref   loop.Ref
 	shard proto.ShardID
+	trace uint32 // of Shard.traces when somebody wants to see where its time goes; mostly 0
+	at    int64  // when it came, on the node's clock: the beginning of the turn that read it
 }
 
 // call is one unanswered request. It holds no view into a frame.
@@ -27,6 +29,7 @@ type call struct {
 // forwardBatch carries the frames of one turn from the shard that accepted them to the shard that owns their partitions.
 type forwardBatch struct {
 	from   proto.ShardID
+	at     int64 // when the frames came, as dest.at
 	buf    []byte
 	frames []forwardedFrame
 }

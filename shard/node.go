@@ -58,6 +58,8 @@ type Node struct {
 	transferAddress proto.HostPort
 	transferBudget  *transfer.Budget // one for all copies in both directions
 
+	slow *slowLog
+
 	foreign  []*mutlog.Foreign // logs of shards that a former run had
 	locks    []io.Closer       // of the data directories
 	complete atomic.Bool       // all loops exist; until then sessions wait, as their requests may be for any shard
@@ -79,7 +81,7 @@ func Start(opts Options) (*Node, error) {
 	if err := opts.Timing.Validate(); err != nil {
 		return nil, err
 	}
-	n := &Node{opts: opts, logger: opts.Logger, started: time.Now()}
+	n := &Node{opts: opts, logger: opts.Logger, started: time.Now(), slow: &slowLog{logger: opts.Logger.Named("slow")}}
 	if err := n.start(); err != nil {
 		return nil, errors.Join(err, n.stopLoops(), n.release())
 	}
@@ -279,6 +281,7 @@ func (n *Node) listen() error {
 type startShard struct{}
 
 func (*startShard) deliver(sh *Shard) {
+	sh.alignClock()
 	sh.tick()
 	sh.tickReplicas()
 	sh.loop.EachSession((*loop.Session).Release)

@@ -39,6 +39,8 @@ type Options struct {
 	TransferListen string // host:port where checkpoints are handed out to learners; port 0 picks one
 	TransferRate   int64  // bytes per second that learning may read and write, 0 = no limit
 
+	SlowAfter time.Duration // from which on a request is explained in the slow log, unless its table says otherwise; 0 = off
+
 	BeaconInterval time.Duration // between beacons to meta
 	AckTimeout     time.Duration // a meta that answers no beacon for so long is left for the next
 	DialTimeout    time.Duration

@@ -52,10 +52,11 @@ type partition struct {
 	reading       bool   // an atomic operation's record is being read in the lane; queue waits
 	overlay       overlay
 
-	committed []consensus.Mutation // in order, to be applied at the end of this turn
-	parked    int                  // of committed, that wait for space on the disk; see park
-	backlog   []consensus.Mutation // that wait for room in the log; see appendLater
-	effects   consensus.Effects
+	committed   []consensus.Mutation // in order, to be applied at the end of this turn
+	committedAt int64                // when the first of them was
+	parked      int                  // of committed, that wait for space on the disk; see park
+	backlog     []consensus.Mutation // that wait for room in the log; see appendLater
+	effects     consensus.Effects
 
 	// As one of several members.
 	leading     bool         // this replica is primary, and was at the last change
@@ -68,10 +69,12 @@ type partition struct {
 	sweeping    chan struct{}      // closed when what the last copy left behind is removed; nil when there may be something
 	movingAside bool
 
-	load     traffic
 	told     trafficTold
 	scanners scanTable
 	pending  pendingWork
+
+	meter     meter
+	slowAfter int64 // nanoseconds from which on a request is explained in the slow log
 }
 
 // lifecycle is where a replica stands on its way from a directory to serving.
@@ -97,6 +100,7 @@ const (
 
 func newPartition(sh *Shard, g proto.GPID, dir replicaDir) *partition {
 	p := &partition{gpid: g, shard: sh, dir: dir, state: replicaOpening}
+	p.setSlowAfter()
 	p.env = rrdb.Env{GPID: g, Server: sh.node.server, PartitionVersion: -1, Limits: sh.opts.Reads}
 	return p
 }
@@ -112,21 +116,24 @@ func (p *partition) mayWrite() bool { return p.available() && p.replica.Role() =
 // mayRead tells whether a client may be given an answer from this store now: it is asked when a read comes and again when it has
 // finished. The clock is read anew, because a lease may have ended since the turn began. A backup read, which the client
 // allowed to be old, is answered by a secondary too.
-func (p *partition) mayRead(backup bool) bool {
+func (p *partition) mayRead(backup bool) bool { return p.mayReadAt(backup, p.shard.clock()) }
+
+// mayReadAt is mayRead with a clock that was read just now.
+func (p *partition) mayReadAt(backup bool, now int64) bool {
 	if !p.available() {
 		return false
 	}
 	if backup && (p.replica.Role() == consensus.Primary || p.replica.Role() == consensus.Secondary) {
 		return true
 	}
-	return p.applied() && p.replica.MayRead(p.shard.node.leases.now())
+	return p.applied() && p.replica.MayRead(now)
 }
 
 // permission is what mayRead says of both kinds of reads, asked once for all reads that finished together.
 type permission struct{ strict, backup bool }
 
-func (p *partition) mayAnswer() permission {
-	return permission{strict: p.mayRead(false), backup: p.mayRead(true)}
+func (p *partition) mayAnswer(now int64) permission {
+	return permission{strict: p.mayReadAt(false, now), backup: p.mayReadAt(true, now)}
 }
 
 func (m permission) read(backup bool) bool { return m.strict || backup && m.backup }

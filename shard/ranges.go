@@ -21,7 +21,10 @@ type rangeJob struct {
 	call      call
 	backup    bool // the client takes an answer that may be old
 	read      rrdb.Read
-	started   time.Time
+	began     int64         // first look, in memory; this and the following on the node's clock
+	submitted int64         // to the lane; 0 = was not needed
+	ran       int64         // first slice in the lane
+	ended     int64         // last one
 	limit     time.Duration // of the whole read; 0 = none
 	state     rrdb.State
 	err       error
@@ -87,30 +90,38 @@ func (p *partition) settle() {
 // run gives a read its first slice on the loop and sends it to the lane when that was not enough.
 func (p *partition) run(d dest, req *proto.Request, read rrdb.Read) {
 	job := rangeJob{partition: p, call: call{dest: d, to: req.ReplyTo()}, backup: req.Backup, read: read, limit: p.env.Limits.IterationTime}
+	job.began = p.shard.seen
 	job.state, job.err = read.Run(engine.TierCache, loopBudget)
 	if job.state == rrdb.Done || job.state == rrdb.Failed {
 		job.finish(p.shard)
 		return
 	}
 	p.shard.stats.ColdReads++
-	job.started = time.Now()
+	job.submitted = p.shard.clock()
 	cold := job
 	p.shard.submitRead(p, &cold)
 }
 
 // run gives the read one slice in the lane.
 func (j *rangeJob) run() (finished bool) {
-	if j.limit > 0 && time.Since(j.started) > j.limit {
+	leases := j.partition.shard.node.leases
+	now := leases.now()
+	if j.ran == 0 {
+		j.ran = now
+	}
+	if j.limit > 0 && now-j.submitted > int64(j.limit) {
 		j.read.TimeUp()
 	}
 	j.state, j.err = j.read.Run(engine.TierAll, laneBudget)
+	j.ended = leases.now()
 	return j.state == rrdb.Done || j.state == rrdb.Failed
 }
 
 // finish answers on the loop. The replica may have stopped serving while the lane read.
 func (j *rangeJob) finish(sh *Shard) {
 	p := j.partition
-	if !p.mayRead(j.backup) {
+	now := sh.clock()
+	if !p.mayReadAt(j.backup, now) {
 		j.read.Close()
 		sh.fail(&j.call, proto.ErrInvalidState)
 		return
@@ -121,12 +132,14 @@ func (j *rangeJob) finish(sh *Shard) {
 		scanner.SetHandle(p.scanners.put(scanner, sh.loop.Now()+int64(sh.opts.Limits.ScannerExpiry), sh.opts.Limits.MaxScanners))
 	}
 	buf, mark := sh.beginReply(&j.call)
-	empty := len(buf)
+	header := len(buf)
 	buf = j.read.AppendReply(buf)
-	p.load.reads++
-	p.load.readBytes += uint64(len(buf) - empty)
+	bytes := len(buf) - header
 	sh.endReply(&j.call, buf, mark)
 	sh.stats.Ranges++
+	if p.served(&j.call, now, bytes) {
+		p.explainRange(j, now, bytes)
+	}
 	if !keep {
 		j.read.Close()
 	}

@@ -69,11 +69,13 @@ func (p *partition) runGets() {
 	if len(p.getCalls) == 0 {
 		return
 	}
+	began := p.shard.seen
 	if p.available() {
 		p.store.MultiGet(&p.gets, engine.TierCache)
 	}
 	// Asked when the store has been read: a lease that ended meanwhile makes the answers worthless.
-	may := p.mayAnswer()
+	now := p.shard.clock()
+	may := p.mayAnswer(now)
 	env := p.freshEnv()
 	var cold *getJob
 	for i := range p.getCalls {
@@ -84,15 +86,17 @@ func (p *partition) runGets() {
 		case p.gets.Outcome(i) == engine.WouldBlock:
 			if cold == nil {
 				cold = p.newGetJob()
+				cold.submitted = now
 			}
 			cold.gets.Add(p.gets.Key(i))
 			cold.calls = append(cold.calls, *g)
 		default:
-			p.answerGet(g, env, p.gets.Outcome(i), p.gets.Value(i), p.gets.Err(i))
+			if p.answerGet(g, env, p.gets.Outcome(i), p.gets.Value(i), p.gets.Err(i)) &&
+				p.served(&g.call, now, len(p.gets.Key(i))+len(p.gets.Value(i))) {
+				p.explainGet(g, p.gets.Key(i), p.gets.Outcome(i), len(p.gets.Value(i)), stages{queue: began - g.call.at, store: now - began}, now)
+			}
 		}
 	}
-	p.load.reads += uint64(len(p.getCalls))
-	p.load.readBytes += uint64(len(p.gets.Arenas().Vals))
 	perKey := len(p.gets.Arenas().Vals)/len(p.getCalls) + 1
 	p.getLimit = min(max(2*p.getLimit, minGets), getBytes/perKey, maxGets)
 	p.shard.stats.Gets += uint64(len(p.getCalls))
@@ -104,11 +108,12 @@ func (p *partition) runGets() {
 	}
 }
 
-func (p *partition) answerGet(g *getCall, env *rrdb.Env, outcome engine.Outcome, value []byte, err error) {
+// answerGet replies to a get with what was read, or refuses it and says false when the store failed.
+func (p *partition) answerGet(g *getCall, env *rrdb.Env, outcome engine.Outcome, value []byte, err error) bool {
 	if outcome == engine.Failed {
 		p.shard.fail(&g.call, readFailure(err))
 		p.storeFailed(err)
-		return
+		return false
 	}
 	buf, mark := p.shard.beginReply(&g.call)
 	if g.ttl {
@@ -117,6 +122,7 @@ func (p *partition) answerGet(g *getCall, env *rrdb.Env, outcome engine.Outcome,
 		buf = rrdb.AppendGetReply(buf, env, outcome, value)
 	}
 	p.shard.endReply(&g.call, buf, mark)
+	return true
 }
 
 // getJob is a set of gets that must touch storage.
@@ -125,6 +131,8 @@ type getJob struct {
 	store     engine.Store
 	gets      engine.GetBatch
 	calls     []getCall
+
+	submitted, began, ended int64 // on the node's clock: to the lane, and the read in it
 }
 
 func (p *partition) newGetJob() *getJob {
@@ -139,23 +147,31 @@ func (p *partition) newGetJob() *getJob {
 }
 
 func (j *getJob) run() bool {
+	j.began = j.partition.shard.node.leases.now()
 	j.store.MultiGet(&j.gets, engine.TierAll)
+	j.ended = j.partition.shard.node.leases.now()
 	return true
 }
 
 // finish answers on the loop. The replica may have stopped serving while storage was read.
 func (j *getJob) finish(sh *Shard) {
 	p := j.partition
-	may := p.mayAnswer()
+	now := sh.clock()
+	may := p.mayAnswer(now)
 	env := p.freshEnv()
 	for i := range j.calls {
-		if !may.read(j.calls[i].backup) {
-			sh.fail(&j.calls[i].call, proto.ErrInvalidState)
+		g := &j.calls[i]
+		if !may.read(g.backup) {
+			sh.fail(&g.call, proto.ErrInvalidState)
 			continue
 		}
-		p.answerGet(&j.calls[i], env, j.gets.Outcome(i), j.gets.Value(i), j.gets.Err(i))
+		if p.answerGet(g, env, j.gets.Outcome(i), j.gets.Value(i), j.gets.Err(i)) &&
+			p.served(&g.call, now, len(j.gets.Key(i))+len(j.gets.Value(i))) {
+			p.explainGet(g, j.gets.Key(i), j.gets.Outcome(i), len(j.gets.Value(i)), stages{
+				queue: j.submitted - g.call.at, lane: j.began - j.submitted, store: j.ended - j.began, back: now - j.ended,
+			}, now)
+		}
 	}
-	p.load.readBytes += uint64(len(j.gets.Arenas().Vals))
 	clear(j.calls)
 	j.calls = j.calls[:0]
 	trimGets(&j.gets)

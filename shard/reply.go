@@ -18,6 +18,10 @@ func (sh *Shard) endReply(c *call, buf []byte, mark int) {
 
 // fail answers with an error of the RPC level and no body.
 func (sh *Shard) fail(c *call, code proto.ErrCode) {
+	sh.failures.count(c.to.Code, code)
+	if c.trace != 0 {
+		sh.traceFailed(c, code)
+	}
 	buf, mark := proto.AppendReply(sh.replyBuffer(&c.dest), &c.to, code, sh.node.address)
 	sh.sendReply(&c.dest, proto.FinishReply(buf, mark))
 }

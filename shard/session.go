@@ -77,7 +77,7 @@ func (sh *Shard) dispatch(s *loop.Session, st *sessionState, req *proto.Request,
 		return
 	}
 	st.inFlight++
-	d := dest{ref: s.Ref(), shard: sh.id}
+	d := dest{ref: s.Ref(), shard: sh.id, at: sh.turnStart()}
 	switch {
 	case req.Reject != proto.ErrOK:
 		s.SetOut(proto.AppendErrorReply(s.Out(), req, req.Reject, sh.node.address))

@@ -50,7 +50,14 @@ type Shard struct {
 
 	lastToken uint64
 	stats     Stats
+	failures  failures
+	logMeter  logMeter
 	published atomic.Pointer[Stats]
+
+	traces [maxTraces]traceSlot
+
+	seen        int64 // what the node's clock said when it was read last; see clock
+	clockOffset int64 // of the node's clock against the loop's
 
 	surveying, relieving, choring, sizing bool                // a background job of that kind is under way
 	draining, stopped                     bool                // see Node.Stop

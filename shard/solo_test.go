@@ -56,7 +56,7 @@ func newSolo(t testing.TB, fsys disk.FS, logDir string, change ...func(*Options)
 	}
 	opts.Limits.fillDefaults()
 	s := &solo{t: t, box: make(chan message, 1024), replies: map[int32]proto.Reply{}}
-	n := &Node{opts: opts, logger: opts.Logger, server: []byte("127.0.0.1:1"), id: proto.NodeID{1}}
+	n := &Node{opts: opts, logger: opts.Logger, server: []byte("127.0.0.1:1"), id: proto.NodeID{1}, slow: &slowLog{logger: opts.Logger}}
 	n.background = lane.New("background", 1, 1024)
 	n.space = newSpace(fsys, 0, newDisks(nil), logDir, opts.Logger)
 	n.leases = newNodeLeases(n.id, 1, consensus.DefaultTiming())
@@ -78,6 +78,7 @@ func newSolo(t testing.TB, fsys disk.FS, logDir string, change ...func(*Options)
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.do(s.sh.alignClock)
 	s.sh.logJob.submit = func() {} // writes are carried out by sync; the lane gets jobs faster than it can drop them
 	s.sh.logLane.Close()
 	s.sh.logLane = lane.New("log", 1, 1<<16)
@@ -175,7 +176,7 @@ func (s *solo) request(code proto.Code, g proto.GPID, args func([]byte) []byte) 
 	if n, _, err := proto.ParseTHFT(s.frame, len(s.frame), &req); err != nil || n != len(s.frame) {
 		s.t.Errorf("own frame: %d, %v", n, err)
 	}
-	s.sh.serve(dest{ref: loop.Ref{Slot: 1, Gen: 1}, shard: 1}, &req)
+	s.sh.serve(dest{ref: loop.Ref{Slot: 1, Gen: 1}, shard: 1, at: s.sh.turnStart()}, &req)
 	return s.seq
 }
 

@@ -10,7 +10,7 @@ import (
 // What the node tells meta of its disks and of what every replica costs: every few seconds, and at once when the state of a disk or
 // of a compaction changes. Shard 0 asks the shards and sends what they answer.
 
-// traffic counts what a replica has served since it was opened. Its owner adds to it once per turn, not per request.
+// traffic is what a replica has served since it was opened, see meter.
 type traffic struct {
 	reads, writes         uint64
 	readBytes, writeBytes uint64
@@ -117,12 +117,13 @@ func (g *gatherLoads) deliver(sh *Shard) {
 // tellLoad describes the replica's load since the last time.
 func (p *partition) tellLoad(now int64) proto.ReplicaLoad {
 	l := proto.ReplicaLoad{GPID: p.gpid, DiskTag: p.dir.tag, Bytes: p.told.bytes}
+	served := p.meter.traffic()
 	if since := now - p.told.at; p.told.at > 0 && since > 0 {
 		rate := func(is, was uint64) int64 { return int64(float64(is-was) * 1e9 / float64(since)) }
-		l.ReadsPerSec, l.WritesPerSec = rate(p.load.reads, p.told.reads), rate(p.load.writes, p.told.writes)
-		l.ReadBytesPerS, l.WriteBytesPerS = rate(p.load.readBytes, p.told.readBytes), rate(p.load.writeBytes, p.told.writeBytes)
+		l.ReadsPerSec, l.WritesPerSec = rate(served.reads, p.told.reads), rate(served.writes, p.told.writes)
+		l.ReadBytesPerS, l.WriteBytesPerS = rate(served.readBytes, p.told.readBytes), rate(served.writeBytes, p.told.writeBytes)
 	}
-	p.told.traffic, p.told.at = p.load, now
+	p.told.traffic, p.told.at = served, now
 	return l
 }
 

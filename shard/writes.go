@@ -20,6 +20,10 @@ type mutationOps struct {
 	tokens    [1]uint64 // names this mutation to consensus; see Shard.nextToken
 	timestamp int64     // microseconds; the timetag of all its records
 
+	// When it was proposed and when it was in the local log, on the node's clock; decree finds it when the log has it.
+	decree           proto.Decree
+	proposed, logged int64
+
 	overlaid      int // records of it in the overlay
 	overlaidBytes int // the bytes of the batch that they end at
 }
@@ -28,6 +32,8 @@ type mutationOps struct {
 type writeOp struct {
 	call  call
 	reply rrdb.Reply
+	off   int32 // its records are the bytes off to end of the batch
+	end   int32
 }
 
 // queuedWrite is a write that waits for its turn behind an atomic operation.
@@ -89,8 +95,9 @@ func (p *partition) encode(c *call, code proto.Code, args []byte) {
 	m := p.mutation(len(args))
 	env := p.freshEnv()
 	env.TimestampUS = m.timestamp
+	off := m.builder.Len()
 	reply, err := rrdb.Encode(&m.builder, env, code, args)
-	p.add(m, c, reply, err)
+	p.add(m, c, off, reply, err)
 }
 
 // evaluate runs an atomic operation on the record that it was given and appends its effects.
@@ -98,17 +105,18 @@ func (p *partition) evaluate(c *call, code proto.Code, args []byte, outcome engi
 	m := p.mutation(len(args))
 	env := p.freshEnv()
 	env.TimestampUS = m.timestamp
+	off := m.builder.Len()
 	reply, err := rrdb.Eval(&m.builder, env, code, args, outcome, value)
-	p.add(m, c, reply, err)
+	p.add(m, c, off, reply, err)
 }
 
-func (p *partition) add(m *mutationOps, c *call, reply rrdb.Reply, err error) {
+func (p *partition) add(m *mutationOps, c *call, off int, reply rrdb.Reply, err error) {
 	if err != nil {
 		// Undecodable arguments of a write: nothing is written and, as recorded, nothing is answered.
 		p.shard.silence(&c.dest)
 		return
 	}
-	m.ops = append(m.ops, writeOp{call: *c, reply: reply})
+	m.ops = append(m.ops, writeOp{call: *c, reply: reply, off: int32(off), end: int32(m.builder.Len())})
 	if p.overlay.active {
 		p.overlay.add(m)
 	}
@@ -299,6 +307,7 @@ func (p *partition) propose() {
 		return
 	}
 	m.tokens[0] = p.shard.nextToken()
+	m.decree, m.proposed, m.logged = 0, max(p.shard.seen, p.shard.turnStart()), 0
 	p.shard.stats.Mutations++
 	p.inFlight = append(p.inFlight, m)
 	err := p.shard.log.Check(p.gpid, m.builder.Len())

@@ -27,6 +27,11 @@ type Write struct {
 	full bool // err is that the disk is full, and the write may be done again as it is
 }
 
+// Size tells how many records the write has and how many bytes; the owner asks before Complete.
+func (w *Write) Size() (records, bytes int) {
+	return len(w.batch.recs), len(w.table) + len(w.batch.buf)
+}
+
 // Do performs the write. It blocks and may run on any goroutine, once. The error is also what Complete returns.
 func (w *Write) Do() error {
 	w.err = w.do()

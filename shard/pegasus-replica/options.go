@@ -75,6 +75,8 @@ func options(c *conf.Replica) (shard.Options, error) {
 			MaxPending:  int(c.Log.MaxPending),
 			MaxRecord:   min(window.Bytes, int(c.Log.MaxPending)/2),
 		},
+		SlowAfter: time.Duration(c.Requests.SlowThreshold),
+
 		Window: window,
 		Timing: timing,
 

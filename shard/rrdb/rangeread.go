@@ -312,3 +312,6 @@ func (r *rangeRead) closeIterator() {
 		r.it = nil
 	}
 }
+
+// Work tells where the read begins and how many records it has looked at, for explanations.
+func (r *rangeRead) Work() (rawKey []byte, records int) { return r.opts.Lower, r.iter }
