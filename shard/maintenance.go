@@ -94,8 +94,8 @@ func (p *partition) noteFlushed(d proto.Decree) bool {
 	return true
 }
 
-// relieveLog flushes the partition that holds the oldest log segment once the log is half full: a table that is hardly
-// written must not keep the log of all others.
+// relieveLog flushes the partition that holds the oldest log segment which a flush can free, once the log is half full: a table
+// that is hardly written must not keep the log of all others. What is prepared and not committed stays, and keeps its own segments.
 func (sh *Shard) relieveLog() {
 	if sh.relieving {
 		return
@@ -103,13 +103,16 @@ func (sh *Shard) relieveLog() {
 	if inUse := int64(sh.log.Stats().Segments) * sh.opts.Log.SegmentSize; inUse < sh.opts.Log.TotalSize/2 {
 		return
 	}
-	g, _, _, ok := sh.log.OldestHolder()
-	p := sh.partitions[g]
-	if ok && p != nil && p.state == replicaFailed {
-		sh.salvage(p)
+	g, _, ok := sh.log.OldestHolder(func(g proto.GPID, upTo proto.Decree) bool {
+		p := sh.partitions[g]
+		return p != nil && (p.state == replicaFailed || p.state == replicaOpen && upTo <= p.replica.Committed())
+	})
+	if !ok {
 		return
 	}
-	if !ok || p == nil || p.state != replicaOpen {
+	p := sh.partitions[g]
+	if p.state == replicaFailed {
+		sh.salvage(p)
 		return
 	}
 	sh.relieving = true
@@ -134,7 +137,6 @@ func (r *relieved) deliver(sh *Shard) {
 	if r.err != nil {
 		p.storeFailed(r.err)
 	} else if p.noteFlushed(r.flushed) {
-		// Only after progress: what is prepared and not committed keeps its segment however often its store is flushed.
 		sh.relieveLog()
 		sh.startChore()
 	}

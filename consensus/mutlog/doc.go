@@ -19,6 +19,9 @@
 // header; records follow at multiples of 8. A freed segment is renamed and overwritten from its start: every record carries
 // the sequence number of its segment, so what a recycled file still holds behind the end is not mistaken for records.
 //
+// Segments leave when nobody needs them, the oldest first. In a log that is half full they leave from the middle too, because a
+// partition that cannot commit may hold the oldest one for long; the table behind such a gap says that nothing is missing.
+//
 // The first record of a segment is a table: each partition of the log with its last decree before that point, as the writer
 // knew it. A table is the truth about everything before it: what a partition has beyond its entry was given up (a failed write,
 // a torn tail that an earlier recovery cut) and is dropped; what it lacks was lost.

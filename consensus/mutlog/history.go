@@ -2,6 +2,7 @@ package mutlog
 
 import (
 	"fmt"
+	"slices"
 
 	"pegasus/netcore/proto"
 )
@@ -166,8 +167,9 @@ func (h *history) table(floor uint64, entries []tableEntry) {
 		case last >= e.last:
 			p.index.cut(e.last)
 			p.lost = Range{}
-		case e.last <= p.flushed || p.unchecked && last == 0:
-			// Flushed before, and perhaps freed: nothing is missed.
+		case e.last <= p.flushed || p.unchecked && (last == 0 || h.missing()):
+			// Flushed before, and perhaps freed: nothing is missed. Of a store that does not tell, this is believed of segments
+			// that are not there; when it opens again, merge holds it against what is.
 			p.index = index{last: e.last}
 			p.lost = Range{}
 		case p.lost.First == 0:
@@ -178,6 +180,11 @@ func (h *history) table(floor uint64, entries []tableEntry) {
 	h.parts = kept
 	h.open = h.open[:0]
 	clear(h.synced)
+}
+
+// missing tells whether segments before this point are not there. Those in the middle are freed like others, see freeSegments.
+func (h *history) missing() bool {
+	return slices.ContainsFunc(h.open, func(d damage) bool { return d.rotten && d.at.off == 0 && d.end == 0 })
 }
 
 func (p *past) spoil(format string, args ...any) {

@@ -35,6 +35,7 @@ type Log struct {
 	choreErr error // of the last chore
 
 	pins    []*Pin
+	sweep   bool   // somebody needs less since freeSegments looked at all segments
 	round   uint64 // numbers Completes, see part.round
 	durable []Durable
 	stats   counters
@@ -195,11 +196,12 @@ func (l *Log) NextWrite() *Write {
 			return nil
 		}
 		if l.active != nil {
-			w.retired, w.syncRetired = l.active.file, l.o.Sync == SyncOS
+			w.retired, w.retiredSegment, w.syncRetired = l.active.file, l.active, l.o.Sync == SyncOS
 			l.active.file = nil
 		}
 		l.active, l.spare = l.spare, nil
 		l.segments = append(l.segments, l.active)
+		l.sweep = true
 		l.dropGreedyPins()
 	}
 	s := l.active
@@ -303,7 +305,7 @@ func (l *Log) Complete(w *Write) ([]Durable, error) {
 		l.freeSegments()
 	}
 	w.batch.reset()
-	w.segment, w.file, w.retired, w.err = nil, nil, nil, nil
+	w.segment, w.file, w.retired, w.retiredSegment, w.err = nil, nil, nil, nil, nil
 	return l.durable, err
 }
 
@@ -339,7 +341,7 @@ func (l *Log) abandon(w *Write) {
 			lost(m.part)
 		}
 		if w.retiredFailed {
-			for _, m := range l.segments[len(l.segments)-2].members {
+			for _, m := range w.retiredSegment.members {
 				lost(m.part)
 			}
 		}

@@ -153,7 +153,7 @@ func (m *machine) step() error {
 		}
 	case k == 18:
 		g := gpid(m.rng.IntN(machineParts))
-		if h, _, _, ok := m.log.OldestHolder(); ok && m.rng.IntN(2) == 0 {
+		if h, _, ok := m.log.OldestHolder(anyHelps); ok && m.rng.IntN(2) == 0 {
 			g = h
 		}
 		if s := m.stores[g]; s.durable > s.flushed {

@@ -14,44 +14,70 @@ func (l *Log) FlushedUpTo(g proto.GPID, d proto.Decree) {
 		return
 	}
 	p.flushed = d
+	l.sweep = true
 	l.freeSegments()
 }
 
-// OldestHolder tells which partition keeps the oldest segment: after a flush beyond upTo it no longer does. bytes is the size
-// of the log in use. ok is false when no partition holds anything.
-func (l *Log) OldestHolder() (g proto.GPID, upTo proto.Decree, bytes int64, ok bool) {
-	if len(l.segments) == 0 {
-		return g, 0, 0, false
-	}
-	m := l.segments[0].heldBy()
-	if m == nil || m.part.gone {
-		return g, 0, 0, false
-	}
-	return m.part.gpid, m.last, int64(len(l.segments)) * l.o.SegmentSize, true
-}
-
-// freeSegments frees from the oldest on as long as nobody needs them.
-func (l *Log) freeSegments() {
-	for len(l.segments) > 0 {
-		s := l.segments[0]
-		if s == l.active || l.inflight && s == l.write.segment || s.readers > 0 || s.heldBy() != nil || l.pinned(s.seq) {
-			return
-		}
-		l.segments = slices.Delete(l.segments, 0, 1)
+// OldestHolder tells whom to flush when the log runs full: a partition that keeps the oldest segment which flushes can free. After
+// one beyond upTo the partition does not keep it any more. helps tells whether a flush of a partition gets that far; it does not
+// while decrees up to upTo are prepared and not committed. ok is false when no flush frees anything. The price is the number of
+// segments and their partitions.
+func (l *Log) OldestHolder(helps func(g proto.GPID, upTo proto.Decree) bool) (g proto.GPID, upTo proto.Decree, ok bool) {
+	for _, s := range l.segments {
+		var first *member
 		for _, m := range s.members {
-			m.part.index.trim(s.seq)
-			if m.part.member == m {
-				m.part.member = nil
+			if !m.needed() {
+				continue
+			}
+			if m.part.gone || !helps(m.part.gpid, m.upTo()) {
+				first = nil
+				break
+			}
+			if first == nil {
+				first = m
 			}
 		}
-		// The oldest file leaves first, see Chore.Do.
-		l.free = append(l.free, segmentName(s.seq))
-		keep := max(0, l.o.Recycle)
-		if s.bad {
-			keep = 0
+		if first != nil {
+			return first.part.gpid, first.upTo(), true
 		}
-		l.trimFree(keep)
 	}
+	return g, 0, false
+}
+
+// freeSegments frees what nobody needs. From the oldest on that is done as soon as possible; segments in the middle are freed once
+// the log is half full. What is prepared and cannot commit (a member is dead, and meta away) holds its segments however often its
+// store is flushed, and must not hold all that its neighbours have written since.
+func (l *Log) freeSegments() {
+	n := 0
+	for n < len(l.segments) && l.release(l.segments[n]) {
+		n++
+	}
+	l.segments = slices.Delete(l.segments, 0, n)
+	if l.sweep && 2*int64(len(l.segments))*l.o.SegmentSize > l.o.TotalSize {
+		l.segments = slices.DeleteFunc(l.segments, l.release)
+	}
+	l.sweep = false
+}
+
+// release frees a segment if nobody needs it; the caller takes it out of the list.
+func (l *Log) release(s *segment) bool {
+	if s == l.active || l.inflight && s == l.write.segment || s.readers > 0 || s.heldBy() != nil || l.pinned(s.seq) {
+		return false
+	}
+	for _, m := range s.members {
+		m.part.index.trim(s.seq)
+		if m.part.member == m {
+			m.part.member = nil
+		}
+	}
+	// The oldest file leaves first, see Chore.Do.
+	l.free = append(l.free, segmentName(s.seq))
+	keep := max(0, l.o.Recycle)
+	if s.bad {
+		keep = 0
+	}
+	l.trimFree(keep)
+	return true
 }
 
 // trimFree gives all but the newest keep free files to the next chore for removal.

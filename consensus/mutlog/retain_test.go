@@ -3,12 +3,68 @@ package mutlog
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
 	"pegasus/netcore/disk"
 	"pegasus/netcore/proto"
 )
+
+func anyHelps(proto.GPID, proto.Decree) bool { return true }
+
+// A partition whose last decrees cannot commit keeps its own segments and no others, for as long as it takes and over restarts:
+// what its neighbours have flushed leaves from between them.
+func TestStuckPartitionHoldsOnlyItsOwn(t *testing.T) {
+	o := small()
+	o.TotalSize = 6 * o.SegmentSize
+	flushed := map[proto.GPID]proto.Decree{}
+	o.Flushed = func(g proto.GPID) proto.Decree { return flushed[g] }
+	fsys := disk.NewMem(1)
+	stuck, busy := gpid(0), gpid(1)
+	helps := func(g proto.GPID, _ proto.Decree) bool { return g != stuck }
+	l, _, _ := mustOpen(t, fsys, "/log", o)
+	fill(t, l, 1, 3, 50, 0) // never flushed
+	d := proto.Decree(0)
+	for life := range 20 {
+		for range 40 {
+			d++
+			mustAppend(t, l, rec(busy, d, 1, 300))
+			mustDrain(t, l)
+			if g, upTo, ok := l.OldestHolder(helps); ok && l.Stats().Segments > 3 {
+				flushed[g] = upTo
+				l.FlushedUpTo(g, upTo)
+			}
+		}
+		if n := len(mustList(t, fsys, "/log")); int64(n)*o.SegmentSize > o.TotalSize {
+			t.Fatalf("life %d: %d files", life, n)
+		}
+		fsys.PowerLoss(rand.New(rand.NewPCG(uint64(life), 0)))
+		var rep Report
+		var got replayed
+		l, rep, got = mustOpen(t, fsys, "/log", o)
+		if len(rep.Spoiled) > 0 || rep.Suspect {
+			t.Fatalf("life %d: spoiled %v, suspect %v", life, rep.Spoiled, rep.Suspect)
+		}
+		if r := got[stuck]; len(r) != 3 || r[0].Decree != 1 {
+			t.Fatalf("life %d: %d records of the stuck partition", life, len(r))
+		}
+		if r := got[busy]; len(r) != int(d-flushed[busy]) || len(r) > 0 && r[0].Decree != flushed[busy]+1 {
+			t.Fatalf("life %d: %d records behind decree %d of %d", life, len(r), flushed[busy], d)
+		}
+	}
+	// A store that does not open for once is not held against the log.
+	o.Flushed = func(g proto.GPID) proto.Decree {
+		if g == busy {
+			return -1
+		}
+		return flushed[g]
+	}
+	_, rep, _ := mustOpen(t, fsys, "/log", o)
+	if len(rep.Spoiled) > 0 {
+		t.Fatalf("spoiled %v", rep.Spoiled)
+	}
+}
 
 func TestReadAnyRange(t *testing.T) {
 	fsys := disk.NewMem(1)

@@ -35,18 +35,16 @@ type member struct {
 	last    proto.Decree
 }
 
-// needed tells whether the partition still needs the segment: its store could lose something of it. Decrees above the last
-// written do not count, they were replaced; but what was given up counts until the log says so durably, because a recovery
-// before that would miss it.
-func (m *member) needed() bool {
-	p := m.part
-	switch {
-	case p.forgotten:
-		return false
-	case p.gone, p.quarantined:
-		return m.last > p.flushed
+// needed tells whether the partition still needs the segment: its store could lose something of it.
+func (m *member) needed() bool { return !m.part.forgotten && m.upTo() > m.part.flushed }
+
+// upTo is the highest decree here that counts. Decrees above the last written do not, they were replaced; but what was given up
+// counts until the log says so durably, because a recovery before that would miss it.
+func (m *member) upTo() proto.Decree {
+	if p := m.part; !p.gone && !p.quarantined {
+		return min(m.last, p.written)
 	}
-	return min(m.last, p.written) > p.flushed
+	return m.last
 }
 
 func (s *segment) join(p *part) *member {

@@ -19,9 +19,10 @@ type Write struct {
 	batch   batch
 
 	// retired is the file of the segment before, to be closed, and in SyncOS synced before.
-	retired       disk.File
-	syncRetired   bool
-	retiredFailed bool
+	retired        disk.File
+	retiredSegment *segment
+	syncRetired    bool
+	retiredFailed  bool
 
 	err  error
 	full bool // err is that the disk is full, and the write may be done again as it is
