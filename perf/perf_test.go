@@ -231,8 +231,11 @@ func TestProcessesOf(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := os.WriteFile(filepath.Join(dir, "meta1", "meta.toml"), []byte("[debug]\nlisten = \"127.0.0.1:9\"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	got, err := ProcessesOf(dir)
-	if err != nil || len(got) != 1 || got[0] != (Process{PID: os.Getpid(), Name: "meta1"}) {
+	if err != nil || len(got) != 1 || got[0] != (Process{PID: os.Getpid(), Name: "meta1", Debug: "127.0.0.1:9"}) {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }

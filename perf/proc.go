@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/BurntSushi/toml"
 )
 
 // tick is the unit of the times in /proc/PID/stat: USER_HZ, which is 100 on every Linux that Go runs on.
@@ -55,12 +57,31 @@ func ProcessesOf(dir string) ([]Process, error) {
 		if _, err := readCPU(pid); errors.Is(err, os.ErrNotExist) {
 			continue // a node that was killed leaves its file
 		}
-		out = append(out, Process{PID: pid, Name: filepath.Base(filepath.Dir(f))})
+		debug, err := debugPort(filepath.Dir(f))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, Process{PID: pid, Name: filepath.Base(filepath.Dir(f)), Debug: debug})
 	}
 	if len(out) == 0 {
 		return nil, fmt.Errorf("%s: no process of a onebox runs", dir)
 	}
 	return out, nil
+}
+
+// debugPort returns the address in the configuration file of a node's folder, "" when there is none.
+func debugPort(dir string) (string, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.toml"))
+	for _, f := range files {
+		var c struct{ Debug struct{ Listen string } }
+		if _, err := toml.DecodeFile(f, &c); err != nil {
+			return "", fmt.Errorf("%s: %w", f, err)
+		}
+		if c.Debug.Listen != "" {
+			return c.Debug.Listen, nil
+		}
+	}
+	return "", err
 }
 
 // ProcessOf names a process by the program that it runs.

@@ -40,20 +40,6 @@ func (n *Node) Config() string { return filepath.Join(n.Dir, n.Kind.String()+".t
 // Log is the path of the file that takes everything the daemon prints.
 func (n *Node) Log() string { return filepath.Join(n.Dir, n.Kind.String()+".log") }
 
-// Debug is the address of the node's debug port, "" when it has none.
-func (n *Node) Debug() string {
-	if n.Kind == Meta {
-		if c, err := conf.LoadMeta(n.Config()); err == nil {
-			return c.Debug.Listen
-		}
-		return ""
-	}
-	if c, err := conf.LoadReplica(n.Config()); err == nil {
-		return c.Debug.Listen
-	}
-	return ""
-}
-
 func (n *Node) pidFile() string { return filepath.Join(n.Dir, "pid") }
 
 // The places of a onebox that is not asked to use free ports. Clients' test suites know the first two.

@@ -21,7 +21,6 @@ import (
 	"syscall"
 	"time"
 
-	"pegasus/conf/onebox"
 	"pegasus/perf"
 )
 
@@ -43,6 +42,7 @@ type options struct {
 	json   bool
 	repeat int
 
+	profile       string // folder for profiles
 	groups, learn bool
 	bin           string // folder of the daemons
 	size          int64  // bytes of values that the learn scenario fills in
@@ -78,6 +78,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.StringVar(&dir, "onebox-dir", "", "folder of a onebox whose processes are reported")
 	f.IntVar(&o.repeat, "repeat", 1, "measure so often and report the median by throughput")
 	f.BoolVar(&o.json, "json", false, "print JSON")
+	f.StringVar(&o.profile, "profile", "", "folder that takes CPU, allocation, block and wall (off-CPU) profiles of every daemon with a debug port")
 	f.BoolVar(&o.groups, "groups", false, "scenario: puts at depths 1, 16, 64, 256 to groups of one and of three")
 	f.BoolVar(&o.learn, "learn", false, "scenario: a node is wiped and learns again under load")
 	f.StringVar(&o.bin, "bin", "", "folder of the daemons that scenarios start; default: that of this program")
@@ -125,6 +126,11 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	if c.Processes, err = processes(pids, dir); err != nil {
 		return nil, err
 	}
+	if o.profile != "" {
+		c.During = func(ctx context.Context) error {
+			return perf.Profile(ctx, c.Processes, c.Duration-time.Second, o.profile)
+		}
+	}
 	return &o, c.Validate()
 }
 
@@ -149,13 +155,6 @@ func processes(pids, dir string) ([]perf.Process, error) {
 		var err error
 		if out, err = perf.ProcessesOf(dir); err != nil {
 			return nil, err
-		}
-		if cluster, err := onebox.Open(dir, ""); err == nil {
-			for i := range out {
-				if n, err := cluster.Node(out[i].Name); err == nil {
-					out[i].Debug = n.Debug()
-				}
-			}
 		}
 	}
 	if pids == "" {
@@ -193,6 +192,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		reports = append(reports, r)
 		if o.repeat > 1 {
 			_, _ = fmt.Fprintf(stderr, "run %d: %.0f ops/s, servers %.2f us/op\n", i+1, r.PerSec, r.ServerUSPerOp)
+		}
+	}
+	if o.profile != "" {
+		if err := perf.ProfileTexts(ctx, o.profile); err != nil {
+			return err
 		}
 	}
 	r := perf.Median(reports)
