@@ -3,11 +3,8 @@ package perf
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"strconv"
-	"sync"
 )
 
 // Redis drives a Redis server (RESP2, https://redis.io/docs/latest/develop/reference/protocol-spec/). A record is the string
@@ -25,83 +22,26 @@ func (d *Redis) Servers(context.Context) []Server {
 	return []Server{{Address: d.Address, Version: "redis"}}
 }
 
-type redisConn struct {
-	nc net.Conn
-
-	mu     sync.Mutex
-	out    []byte
-	err    error
-	flying []*redisSlot // requests in flight, in order
-	wg     sync.WaitGroup
-	wake   chan struct{} // cap 1: there is output
-}
-
 // Dial implements Driver.
 func (d *Redis) Dial(ctx context.Context, _ int) (Conn, error) {
-	var dialer net.Dialer
-	nc, err := dialer.DialContext(ctx, "tcp", d.Address)
+	conn, err := dialPipeline(ctx, d.Address, func(r *bufio.Reader) (bool, error) { return readRESP(r, 0) })
 	if err != nil {
 		return nil, err
 	}
-	c := &redisConn{nc: nc, wake: make(chan struct{}, 1)}
-	c.wg.Go(c.write)
-	c.wg.Go(c.read)
-	return c, nil
+	return redisConn{conn}, nil
 }
 
-// errRedisClosed ends what is in flight when the connection ends.
-var errRedisClosed = errors.New("redis: connection closed")
+type redisConn struct{ *pipeline }
 
-func (c *redisConn) Close() {
-	c.fail(errRedisClosed)
-	c.wg.Wait()
+func (c redisConn) Slot() Slot {
+	s := &redisSlot{}
+	s.pipelined = pipelined{conn: c.pipeline, request: s.appendRequest}
+	return s
 }
-
-func (c *redisConn) fail(err error) {
-	c.mu.Lock()
-	lost := c.flying
-	if c.err == nil {
-		c.err = err
-		close(c.wake)
-	}
-	c.flying = nil
-	c.mu.Unlock()
-	_ = c.nc.Close()
-	for _, s := range lost {
-		s.op.Done(false, err)
-	}
-}
-
-func (c *redisConn) Slot() Slot { return &redisSlot{conn: c} }
 
 type redisSlot struct {
-	conn *redisConn
-	op   *Op
-	key  []byte
-}
-
-func (s *redisSlot) Blocks() bool { return false }
-
-func (s *redisSlot) Start(op *Op) {
-	s.op = op
-	c := s.conn
-	c.mu.Lock()
-	if c.err != nil {
-		err := c.err
-		c.mu.Unlock()
-		op.Done(false, err)
-		return
-	}
-	idle := len(c.out) == 0
-	c.out = s.appendRequest(c.out)
-	c.flying = append(c.flying, s)
-	if idle {
-		select {
-		case c.wake <- struct{}{}:
-		default:
-		}
-	}
-	c.mu.Unlock()
+	pipelined
+	key []byte
 }
 
 func (s *redisSlot) appendRequest(out []byte) []byte {
@@ -157,48 +97,6 @@ func appendBulks(out []byte, parts ...[]byte) []byte {
 	return out
 }
 
-// write is the writer goroutine.
-func (c *redisConn) write() {
-	var buf []byte
-	for range c.wake {
-		c.mu.Lock()
-		buf, c.out = c.out, buf[:0]
-		c.mu.Unlock()
-		if _, err := c.nc.Write(buf); err != nil {
-			c.fail(err)
-			return
-		}
-	}
-}
-
-// read is the reader goroutine.
-func (c *redisConn) read() {
-	r := bufio.NewReaderSize(c.nc, 64<<10)
-	for {
-		miss, err := readRESP(r, 0)
-		var refused *redisError
-		if err != nil && !errors.As(err, &refused) {
-			c.fail(err)
-			return
-		}
-		c.mu.Lock()
-		if len(c.flying) == 0 {
-			c.mu.Unlock()
-			c.fail(errors.New("redis: a reply to nothing"))
-			return
-		}
-		s := c.flying[0]
-		c.flying = c.flying[1:]
-		c.mu.Unlock()
-		s.op.Done(miss, err)
-	}
-}
-
-// redisError is an error reply; the connection goes on.
-type redisError struct{ text string }
-
-func (e *redisError) Error() string { return "redis: " + e.text }
-
 // maxRESP bounds a string or array of a reply, maxNesting arrays in arrays.
 const (
 	maxRESP    = 64 << 20
@@ -219,7 +117,7 @@ func readRESP(r *bufio.Reader, depth int) (miss bool, err error) {
 	case '+', ':':
 		return false, nil
 	case '-':
-		return false, &redisError{text: string(text)}
+		return false, &refusal{text: "redis: " + string(text)}
 	}
 	n, err := strconv.Atoi(string(text))
 	if err != nil || n < -1 || n > maxRESP || depth >= maxNesting {

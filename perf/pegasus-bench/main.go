@@ -2,10 +2,11 @@
 //
 //	pegasus-bench --metas 127.0.0.1:34601 --table temp --conns 1 --depth 64 --read 1.0 --value-size 100 --preload
 //
-// Two scenarios start a cluster of their own from the daemons beside the program, and print a table:
+// Scenarios start a cluster of their own from the daemons beside the program, and print a table:
 //
 //	pegasus-bench --groups              puts at several depths, to groups of one and of three
 //	pegasus-bench --learn --size 1024   a node loses its disks; what clients notice while it learns everything again
+//	pegasus-bench --limit               what gets and sets cost, beside what their parts cost in C and C++
 package main
 
 import (
@@ -42,10 +43,11 @@ type options struct {
 	json   bool
 	repeat int
 
-	profile       string // folder for profiles
-	groups, learn bool
-	bin           string // folder of the daemons
-	size          int64  // bytes of values that the learn scenario fills in
+	profile              string // folder for profiles
+	groups, learn, limit bool
+	floorCXX, floorLD    string // flags of the compiler and linker that find RocksDB for the floor
+	bin                  string // folder of the daemons
+	size                 int64  // bytes of values that the learn scenario fills in
 }
 
 func parse(args []string, stderr io.Writer) (*options, error) {
@@ -81,6 +83,9 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.StringVar(&o.profile, "profile", "", "folder that takes CPU, allocation, block and wall (off-CPU) profiles of every daemon with a debug port")
 	f.BoolVar(&o.groups, "groups", false, "scenario: puts at depths 1, 16, 64, 256 to groups of one and of three")
 	f.BoolVar(&o.learn, "learn", false, "scenario: a node is wiped and learns again under load")
+	f.BoolVar(&o.limit, "limit", false, "scenario: what gets and sets cost, beside what their parts cost in C and C++ (needs gcc and g++)")
+	f.StringVar(&o.floorCXX, "floor-cxxflags", "", "flags that find the headers of RocksDB for --limit")
+	f.StringVar(&o.floorLD, "floor-ldflags", "", "flags that link RocksDB for --limit (default -lrocksdb)")
 	f.StringVar(&o.bin, "bin", "", "folder of the daemons that scenarios start; default: that of this program")
 	f.Func("size", "MiB of values that --learn fills in (default 1024)", func(text string) error {
 		n, err := strconv.ParseInt(text, 10, 32)
@@ -117,8 +122,8 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 		c.Duration = 10 * time.Second
 	}
 	c.Progress = stderr
-	if o.groups && o.learn {
-		return nil, errors.New("--groups and --learn are two scenarios")
+	if o.scenarios() > 1 {
+		return nil, errors.New("only one scenario at a time")
 	}
 	if o.size == 0 {
 		o.size = 1 << 30
@@ -132,6 +137,16 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 		}
 	}
 	return &o, c.Validate()
+}
+
+// scenarios is how many scenarios are asked for.
+func (o *options) scenarios() (n int) {
+	for _, asked := range []bool{o.groups, o.learn, o.limit} {
+		if asked {
+			n++
+		}
+	}
+	return n
 }
 
 // driver is nil for a cluster, whose addresses are in the configuration.
@@ -179,7 +194,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if o.groups || o.learn {
+	if o.scenarios() > 0 {
 		return scenario(ctx, o, stdout, stderr)
 	}
 	var reports []*perf.Report

@@ -31,11 +31,11 @@ func scenario(ctx context.Context, o *options, stdout, stderr io.Writer) error {
 	}
 	defer os.RemoveAll(dir)
 	tables := []onebox.Table{{Name: "one", Partitions: 8, Replicas: 1}, {Name: "three", Partitions: 8, Replicas: 3}}
-	if o.learn {
+	if !o.groups {
 		tables = tables[1:]
 	}
 	cluster, err := onebox.Up(ctx, onebox.Options{
-		Dir: dir, Bin: bin, FreePorts: true, DieWithParent: true, Tables: tables, Progress: stderr,
+		Dir: dir, Bin: bin, FreePorts: true, DieWithParent: true, Debug: true, Tables: tables, Progress: stderr,
 		// The defaults of a server that has a disk to itself are larger than what a test machine may have left.
 		ReplicaExtra: "[limits]\nmin_free_disk = \"64MiB\"",
 	})
@@ -44,8 +44,11 @@ func scenario(ctx context.Context, o *options, stdout, stderr io.Writer) error {
 	}
 	defer cluster.Release()
 	run := runGroups
-	if o.learn {
+	switch {
+	case o.learn:
 		run = runLearn
+	case o.limit:
+		run = runLimit
 	}
 	return errors.Join(run(ctx, o, cluster, stdout), cluster.Stop())
 }
