@@ -82,8 +82,13 @@ type Store interface {
 	// and returns its decree. It flushes first when flush is set. It blocks.
 	Checkpoint(dir string, flush bool) (proto.Decree, error)
 
-	// Compact rewrites the whole key range, applying the compaction filter (expired, default TTL, stale after split). It blocks.
-	Compact() error
+	// Compact rewrites the whole key range, applying the compaction filter (expired, default TTL, stale after split, rules).
+	// It blocks.
+	Compact(o CompactOptions) error
+
+	// Tune changes settings of the store itself. It may block for a moment. The scenario is remembered when the store is
+	// opened again.
+	Tune(t Tuning) error
 
 	// SetTableOptions changes what writes and the compaction filter must know of the table; it takes effect at once.
 	SetTableOptions(o TableOptions)
@@ -105,6 +110,26 @@ type TableOptions struct {
 	// PartitionVersion is partition_count-1 when the split check is on and -1 when it is off: then no record is stale.
 	PartitionVersion int32
 	PartitionIndex   int32
+	// Rules are what the compaction filter does besides; nil: nothing. They are not changed once given.
+	Rules *Rules
+	// NoFillCache keeps reads from putting blocks into the cache.
+	NoFillCache bool
+}
+
+// CompactOptions say how a whole store is compacted. The zero value rewrites everything and leaves it on its level.
+type CompactOptions struct {
+	// Level is where the records go; 0: where they are. A level that is not free is an error.
+	Level int
+	// SkipBottommost leaves the files of the lowest level alone, so that what expired in them stays.
+	SkipBottommost bool
+}
+
+// Tuning is what a table may set of its stores while they are open. Zero fields are what the store was opened with.
+type Tuning struct {
+	// Scenario is normal, prefer_write (compactions wait) or bulk_load (no compaction until it changes).
+	Scenario string
+	// WriteBufferBytes is the size at which a memtable is flushed.
+	WriteBufferBytes uint64
 }
 
 // IterOptions bound an iterator. Bounds are raw keys; nil means unbounded. They are copied.

@@ -7,7 +7,7 @@ type FilterVerdict uint8
 
 const (
 	Keep       FilterVerdict = iota
-	Drop                     // expired, or left behind by a split
+	Drop                     // expired, left behind by a split, or deleted by a rule
 	SetExpires               // keep, with the expiry that comes with the verdict
 )
 
@@ -26,6 +26,15 @@ func Filter(o TableOptions, v DataVersion, now uint32, key, value []byte) (verdi
 	verdict = Keep
 	if expire == 0 && o.DefaultTTL != 0 {
 		verdict, expire = SetExpires, now+o.DefaultTTL
+	}
+	if o.Rules != nil {
+		left, changed, drop := o.Rules.apply(now, expire, key)
+		if drop {
+			return Drop, 0
+		}
+		if expire = left; changed {
+			verdict = SetExpires
+		}
 	}
 	if Expired(expire, now) || o.stale(key) {
 		return Drop, 0

@@ -39,6 +39,8 @@ func Run(t *testing.T, open Opener) {
 		{"ScanOneHashKey", testScanOneHashKey},
 		{"BinaryKeys", testBinaryKeys},
 		{"Filter", testFilter},
+		{"Rules", testRules},
+		{"Tune", testTune},
 		{"Closed", testClosed},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, open) })
@@ -298,7 +300,7 @@ func testDecrees(t *testing.T, open Opener) {
 	// The log replays what was lost.
 	apply(t, s, 6, batch(b, []byte("3")))
 	want(6, 5)
-	if err := s.Compact(); err != nil {
+	if err := s.Compact(engine.CompactOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	want(6, 6)
@@ -330,7 +332,7 @@ func testCheckpoint(t *testing.T, open Opener) {
 		t.Fatalf("checkpoint over another: %v", err)
 	}
 	apply(t, s, 3, remove(a))
-	if err := s.Compact(); err != nil {
+	if err := s.Compact(engine.CompactOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{"empty": "", "one": "1", "still one": "1", "two": "2"} {

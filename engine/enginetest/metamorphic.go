@@ -171,7 +171,7 @@ func (m *run) step(k kind, r *rand.Rand) error {
 		}
 	case opCompact:
 		m.note("compact")
-		return m.store.Compact()
+		return m.store.Compact(engine.CompactOptions{})
 	case opCheckpoint:
 		return m.checkpoint(r.IntN(2) == 0)
 	case opReopen:

@@ -128,7 +128,7 @@ func testScanSnapshot(t *testing.T, open Opener) {
 	}
 	clear(lower) // bounds are copied
 	apply(t, s, 2, batch(a, []byte("2"), c, []byte("2")), remove(b))
-	if err := s.Compact(); err != nil {
+	if err := s.Compact(engine.CompactOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	wantRows(t, drain(t, s, it, 1), string(a)+"=1", string(b)+"=1")
@@ -197,7 +197,7 @@ func testBinaryKeys(t *testing.T, open Opener) {
 		if got := scan(t, s, engine.IterOptions{Lower: key("", ""), Upper: []byte{0xff}, Tier: engine.TierAll}, 3); len(got) != 3 {
 			t.Fatalf("%d rows of regular keys, want 3: %q", len(got), got)
 		}
-		if err := s.Compact(); err != nil {
+		if err := s.Compact(engine.CompactOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -231,7 +231,7 @@ func testFilter(t *testing.T, open Opener) {
 	put(eternal, 0)
 	put(long, farAway)
 	put(short, 1)
-	if err := s.Compact(); err != nil {
+	if err := s.Compact(engine.CompactOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, ok := expireOf(old); ok {
@@ -247,7 +247,7 @@ func testFilter(t *testing.T, open Opener) {
 	const ttl = 100000
 	s.SetTableOptions(engine.TableOptions{DefaultTTL: ttl, PartitionVersion: -1})
 	before := uint32(time.Now().Unix() - engine.EpochOffset)
-	if err := s.Compact(); err != nil {
+	if err := s.Compact(engine.CompactOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	after := uint32(time.Now().Unix() - engine.EpochOffset)
@@ -272,7 +272,7 @@ func testFilter(t *testing.T, open Opener) {
 		{PartitionVersion: 1, PartitionIndex: 2}, // the parent has not learnt of its new version: nothing is stale
 	} {
 		s.SetTableOptions(o)
-		if err := s.Compact(); err != nil {
+		if err := s.Compact(engine.CompactOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		for i := range 40 {
@@ -282,7 +282,7 @@ func testFilter(t *testing.T, open Opener) {
 		}
 	}
 	s.SetTableOptions(engine.TableOptions{PartitionVersion: version, PartitionIndex: 2})
-	if err := s.Compact(); err != nil {
+	if err := s.Compact(engine.CompactOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 40 {
@@ -318,7 +318,8 @@ func testClosed(t *testing.T, open Opener) {
 	_, checkpoint := s.Checkpoint(dir+"/cp", false)
 	_, iterate := s.NewIterator(engine.IterOptions{})
 	for name, err := range map[string]error{
-		"apply": s.Apply(2), "flush": flush, "checkpoint": checkpoint, "iterator": iterate, "compact": s.Compact(),
+		"apply": s.Apply(2), "flush": flush, "checkpoint": checkpoint, "iterator": iterate, "compact": s.Compact(engine.CompactOptions{}),
+		"tune": s.Tune(engine.Tuning{}),
 	} {
 		if !errors.Is(err, engine.ErrClosed) {
 			t.Errorf("%s of a closed store: %v", name, err)

@@ -27,6 +27,7 @@ const (
 	OpFlush      Op = "flush"
 	OpCheckpoint Op = "checkpoint"
 	OpCompact    Op = "compact"
+	OpTune       Op = "tune"
 )
 
 // Options are what tests may inject. The zero value is a store that always works.
@@ -56,6 +57,7 @@ type Store struct {
 	o       Options
 	dir     string // "" when nothing is kept on disk
 	table   atomic.Pointer[engine.TableOptions]
+	tuning  atomic.Pointer[engine.Tuning]
 	now     atomic.Pointer[state]
 	flushed atomic.Pointer[state]
 	applyMu sync.Mutex // Apply is never concurrent with itself, but Compact and Flush may run beside it
@@ -219,8 +221,8 @@ func (s *Store) Checkpoint(dir string, flush bool) (proto.Decree, error) {
 	return st.decree, nil
 }
 
-// Compact implements engine.Store.
-func (s *Store) Compact() error {
+// Compact implements engine.Store. There are no levels, so all of it is rewritten whatever o says.
+func (s *Store) Compact(engine.CompactOptions) error {
 	if err := s.fail(OpCompact); err != nil {
 		return err
 	}
@@ -242,6 +244,23 @@ func (s *Store) Compact() error {
 	s.applyMu.Unlock()
 	_, err := s.Flush()
 	return err
+}
+
+// Tune implements engine.Store: it only remembers.
+func (s *Store) Tune(t engine.Tuning) error {
+	if err := s.fail(OpTune); err != nil {
+		return err
+	}
+	s.tuning.Store(&t)
+	return nil
+}
+
+// Tuning is what Tune was last given.
+func (s *Store) Tuning() (t engine.Tuning) {
+	if p := s.tuning.Load(); p != nil {
+		t = *p
+	}
+	return t
 }
 
 // SetTableOptions implements engine.Store.

@@ -95,7 +95,7 @@ func TestFailures(t *testing.T) {
 		case mem.OpCheckpoint:
 			_, err = s.Checkpoint(filepath.Join(t.TempDir(), "cp"), false)
 		case mem.OpCompact:
-			err = s.Compact()
+			err = s.Compact(engine.CompactOptions{})
 		case mem.OpApply:
 			err = s.Apply(2)
 		}

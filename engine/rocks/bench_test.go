@@ -37,7 +37,7 @@ func benchStore(b *testing.B, flush bool) (*rocks.Store, [][]byte) {
 		}
 	}
 	if flush {
-		if err := s.Compact(); err != nil {
+		if err := s.Compact(engine.CompactOptions{}); err != nil {
 			b.Fatal(err)
 		}
 		var g engine.GetBatch

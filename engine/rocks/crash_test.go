@@ -87,7 +87,7 @@ func TestCrashChild(t *testing.T) {
 			}
 			fmt.Printf("flushed %d\n", flushed)
 		case r.IntN(2000) == 0:
-			go s.Compact()
+			go s.Compact(engine.CompactOptions{})
 		case r.IntN(20) == 0:
 			fmt.Printf("flushed %d\n", s.FlushedDecree())
 		}

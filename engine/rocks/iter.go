@@ -30,7 +30,7 @@ func (s *Store) NewIterator(o engine.IterOptions) (engine.Iterator, error) {
 	}
 	defer s.gate.leave()
 	var st C.pg_status
-	flags := flag(o.Reverse, C.PG_REVERSE) | flag(o.Tier == engine.TierCache, C.PG_CACHE_ONLY) | flag(o.NoFillCache, C.PG_NO_FILL)
+	flags := flag(o.Reverse, C.PG_REVERSE) | flag(o.Tier == engine.TierCache, C.PG_CACHE_ONLY) | flag(o.NoFillCache || s.noFill.Load(), C.PG_NO_FILL)
 	c := C.pg_iter_new(s.c, chars(o.Lower), C.size_t(len(o.Lower)), chars(o.Upper), C.size_t(len(o.Upper)), flags, &st)
 	if err := statusErr(&st); err != nil {
 		return nil, err

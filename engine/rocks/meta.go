@@ -40,30 +40,42 @@ func (s *Store) UsageScenario() (string, error) {
 // load of everything (bulk_load: no compaction until the scenario changes), and remembers that; it is durable with the
 // next flush. Open applies what was remembered.
 func (s *Store) SetUsageScenario(scenario string) error {
+	return s.Tune(engine.Tuning{Scenario: scenario})
+}
+
+// Tune implements engine.Store. An empty scenario is normal.
+func (s *Store) Tune(t engine.Tuning) error {
 	if !s.gate.enter() {
 		return engine.ErrClosed
 	}
 	defer s.gate.leave()
-	if err := s.applyScenario(scenario); err != nil {
+	if t.Scenario == "" {
+		t.Scenario = ScenarioNormal
+	}
+	if err := s.applyTuning(t); err != nil {
 		return err
 	}
-	return s.metaPut(keyUsageScenario, scenario)
+	return s.metaPut(keyUsageScenario, t.Scenario)
 }
 
-func (s *Store) applyScenario(scenario string) error {
+func (s *Store) applyTuning(t engine.Tuning) error {
 	compact, slowdown, stop, off := s.o.L0Compact, s.o.L0Slowdown, s.o.L0Stop, s.o.NoAutoCompact
-	switch scenario {
+	switch t.Scenario {
 	case ScenarioNormal:
 	case ScenarioPreferWrite:
 		compact, slowdown, stop = compact*scenarioFactor, slowdown*scenarioFactor, stop*scenarioFactor
 	case ScenarioBulkLoad:
 		compact, slowdown, stop, off = noLimit, noLimit, noLimit, true
 	default:
-		return fmt.Errorf("rocks: unknown usage scenario %q", scenario)
+		return fmt.Errorf("rocks: unknown usage scenario %q", t.Scenario)
+	}
+	buffer := t.WriteBufferBytes
+	if buffer == 0 {
+		buffer = s.o.WriteBufferBytes
 	}
 	// In one step: RocksDB asserts that the limits ascend.
 	options := fmt.Sprintf("level0_file_num_compaction_trigger=%d;level0_slowdown_writes_trigger=%d;"+
-		"level0_stop_writes_trigger=%d;disable_auto_compactions=%v", compact, slowdown, stop, off)
+		"level0_stop_writes_trigger=%d;disable_auto_compactions=%v;write_buffer_size=%d", compact, slowdown, stop, off, buffer)
 	var st C.pg_status
 	C.pg_set_options(s.c, text(options), C.size_t(len(options)), &st)
 	return statusErr(&st)

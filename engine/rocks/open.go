@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/linxGnu/grocksdb"
 
@@ -53,6 +54,7 @@ func Open(dir string, o Options) (*Store, error) {
 	if err := checkFamilies(dir); err != nil {
 		return nil, err
 	}
+	o.Levels = levelsOf(dir)
 	s, err := openDB(dir, o, false)
 	if err != nil {
 		return nil, err
@@ -83,6 +85,27 @@ func checkFamilies(dir string) error {
 		return fmt.Errorf("%w: %s has column families %q", engine.ErrNotStore, dir, names)
 	}
 	return nil
+}
+
+// levelsOf is the number of levels that a store was last opened with, as RocksDB notes it beside the data, or the default.
+func levelsOf(dir string) int {
+	names, err := filepath.Glob(filepath.Join(dir, "OPTIONS-*"))
+	if err != nil || len(names) == 0 {
+		return defaultLevels
+	}
+	slices.Sort(names) // numbers of equal length
+	text, err := os.ReadFile(names[len(names)-1])
+	if err != nil {
+		return defaultLevels
+	}
+	_, family, _ := strings.Cut(string(text), `[CFOptions "`+dataFamily+`"]`)
+	_, value, _ := strings.Cut(family, "num_levels=")
+	value, _, _ = strings.Cut(value, "\n")
+	n, err := strconv.Atoi(strings.TrimSpace(value))
+	if err != nil || n < 1 {
+		return defaultLevels
+	}
+	return n
 }
 
 // create makes an empty store beside dir and moves it there, so that a crash leaves no half of one under its name.
@@ -185,7 +208,7 @@ func (s *Store) load() error {
 	if err != nil || !ok || scenario == ScenarioNormal {
 		return err
 	}
-	return s.applyScenario(scenario)
+	return s.applyTuning(engine.Tuning{Scenario: scenario})
 }
 
 // metaNumber reads a meta record that every complete store has.
@@ -240,6 +263,7 @@ func decreeOf(dir string, o Options) (proto.Decree, error) {
 		return 0, err
 	}
 	defer C.pg_state_free(state)
+	o.Levels = levelsOf(dir)
 	opts := o.build(state, true)
 	defer opts.destroy()
 	// Not all files, as an open store must: for one record that would be slow, and fill the cache with their indexes.

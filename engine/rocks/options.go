@@ -48,12 +48,14 @@ type Options struct {
 	TargetFileBytes uint64
 	// LevelBaseBytes is the size of level 1, each level below is ten times larger. The default is 640 MiB, ten files.
 	LevelBaseBytes uint64
+	// Levels is the number of levels of a new store, 1 to 10. The default is 7. One that exists keeps those it was made with.
+	Levels int
 	// NoAutoCompact leaves compactions to Compact.
 	NoAutoCompact bool
 }
 
-// levels is RocksDB's default; Apache Pegasus writes 6, and a store is opened with as many as it has or more.
-const levels = 7
+// defaultLevels is RocksDB's default; Apache Pegasus writes 6, and a store is opened with as many as it has or more.
+const defaultLevels = 7
 
 func (o Options) withDefaults() Options {
 	def := func(v *int, d int) {
@@ -75,6 +77,7 @@ func (o Options) withDefaults() Options {
 	def(&o.L0Compact, 4)
 	def(&o.L0Slowdown, 30)
 	def(&o.L0Stop, 60)
+	def(&o.Levels, defaultLevels)
 	if o.Compression == "" {
 		o.Compression = "lz4"
 	}
@@ -104,6 +107,7 @@ func (o Options) Validate() error {
 	check(o.BloomBits == -1 || o.BloomBits >= 1 && o.BloomBits <= 32, "BloomBits %d is not -1 or within 1..32", o.BloomBits)
 	check(0 < o.L0Compact && o.L0Compact <= o.L0Slowdown && o.L0Slowdown <= o.L0Stop,
 		"level 0 limits %d, %d, %d do not ascend", o.L0Compact, o.L0Slowdown, o.L0Stop)
+	check(o.Levels >= 1 && o.Levels <= 10, "Levels %d is not within 1..10", o.Levels)
 	check(o.TargetFileBytes >= 64<<10, "TargetFileBytes %d is below 64 KiB", o.TargetFileBytes)
 	check(o.LevelBaseBytes >= o.TargetFileBytes, "LevelBaseBytes %d is below TargetFileBytes", o.LevelBaseBytes)
 	return errors.Join(errs...)
@@ -160,8 +164,8 @@ func (o Options) dataFamily() *grocksdb.Options {
 	// The default would be 1 MiB. The memory of a memtable counts in whole arena blocks, and a process has thousands of
 	// nearly empty ones.
 	cf.SetArenaBlockSize(64 << 10)
-	cf.SetNumLevels(levels)
-	perLevel := make([]grocksdb.CompressionType, levels)
+	cf.SetNumLevels(o.Levels)
+	perLevel := make([]grocksdb.CompressionType, o.Levels)
 	for i := range perLevel {
 		perLevel[i] = grocksdb.NoCompression
 		if i >= 2 {
@@ -205,7 +209,7 @@ func metaFamily() *grocksdb.Options {
 	// It never holds more than a few records. The default would be 64 MiB, and after a full disk RocksDB goes on only when as much
 	// is free as the largest write buffer of the store takes.
 	cf.SetWriteBufferSize(256 << 10)
-	cf.SetNumLevels(levels)
+	cf.SetNumLevels(defaultLevels)
 	cf.SetCompression(grocksdb.NoCompression)
 	return cf
 }

@@ -35,8 +35,8 @@ typedef struct {
 // Outcomes as in package engine; PG_TOO_SMALL is never seen outside this package.
 enum { PG_NOT_FOUND = 0, PG_FOUND = 1, PG_WOULD_BLOCK = 2, PG_FAILED = 3, PG_TOO_SMALL = 255 };
 
-// Read tiers, as in package engine.
-enum { PG_TIER_CACHE = 0, PG_TIER_ALL = 1 };
+// How reads go, bits: backwards, from memory only, without filling the cache, without prefix filters.
+enum { PG_REVERSE = 1, PG_CACHE_ONLY = 2, PG_NO_FILL = 4, PG_NO_PREFIX = 8 };
 
 // 1 when the shim itself was compiled with assertions.
 int pg_shim_assertions(void);
@@ -51,6 +51,8 @@ void pg_shared_free(pg_shared *s);
 pg_state *pg_state_new(uint32_t data_version, pg_status *st);
 void pg_state_free(pg_state *s);
 void pg_state_set_table(pg_state *s, uint32_t default_ttl, int32_t partition_version, int32_t partition_index);
+// Rules in the encoding of engine.Rules; a length of 0 means none. What does not parse counts as none.
+void pg_state_set_rules(pg_state *s, const char *rules, size_t len);
 void pg_state_set_data_version(pg_state *s, uint32_t data_version);
 // 0 = writes run freely, 1 = they are delayed or stopped.
 uint32_t pg_state_stalled(const pg_state *s);
@@ -66,16 +68,17 @@ pg_store *pg_store_new(void *db, void *data, void *meta, pg_state *state, pg_sta
 void pg_store_free(pg_store *s);
 
 // Looks up n keys: keys back to back, ends[i] the end of key i. Values are appended to vals behind used; a value that
-// does not fit is PG_TOO_SMALL with its length in len. With retry only keys in that state are looked up.
+// does not fit is PG_TOO_SMALL with its length in len. Of the flags PG_CACHE_ONLY and PG_NO_FILL count. With retry only keys in that state are looked up.
 // Returns the bytes of vals then in use.
-uint64_t pg_multiget(pg_store *s, const char *keys, const uint32_t *ends, int n, int tier, int retry, char *vals,
+uint64_t pg_multiget(pg_store *s, const char *keys, const uint32_t *ends, int n, int flags, int retry, char *vals,
                      uint64_t used, uint64_t cap, pg_result *results, pg_status *st);
 
 // Writes a write batch given in RocksDB's representation, without WAL.
 void pg_apply(pg_store *s, const char *rep, size_t len, pg_status *st);
 
 void pg_flush(pg_store *s, pg_status *st);
-void pg_compact(pg_store *s, pg_status *st);
+// level -1 leaves records on their levels; force rewrites the lowest level too.
+void pg_compact(pg_store *s, int level, int force, pg_status *st);
 // Reads the flushed decree from storage and remembers it for pg_state_flushed.
 int64_t pg_persisted_decree(pg_store *s, pg_status *st);
 // Reads a meta record into buf; returns its length, which may be larger than cap, or -1 when there is none.
@@ -85,7 +88,6 @@ void pg_meta_put(pg_store *s, const char *key, size_t key_len, const char *value
 void pg_set_options(pg_store *s, const char *options, size_t len, pg_status *st);
 
 // Iterators. A length of 0 means no bound.
-enum { PG_REVERSE = 1, PG_CACHE_ONLY = 2, PG_NO_FILL = 4, PG_NO_PREFIX = 8 };
 pg_iter *pg_iter_new(pg_store *s, const char *lower, size_t lower_len, const char *upper, size_t upper_len, int flags,
                      pg_status *st);
 void pg_iter_free(pg_iter *it);

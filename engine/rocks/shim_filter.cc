@@ -6,6 +6,7 @@
 #include <array>
 #include <cstring>
 #include <ctime>
+#include <string_view>
 
 #include "shim_internal.hh"
 
@@ -41,11 +42,46 @@ struct Crc64 {
 
 const Crc64 crc64;
 
+bool contains(const rocksdb::Slice &key, const std::string &pattern)
+{
+    return std::string_view(key.data(), key.size()).find(pattern) != std::string_view::npos;
+}
+
+bool matches_key(const Rule &r, const rocksdb::Slice &key)
+{
+    if (r.pattern.empty()) {
+        return false;
+    }
+    switch (r.match) {
+    case 1:
+        return key.starts_with(r.pattern);
+    case 2:
+        return key.ends_with(r.pattern);
+    default:
+        return contains(key, r.pattern);
+    }
+}
+
+bool matches(const Operation &op, uint32_t now, uint32_t expire, const rocksdb::Slice &hash_key, const rocksdb::Slice &sort_key)
+{
+    for (const Rule &r : op.rules) {
+        bool ok = r.kind == 0   ? matches_key(r, hash_key)
+                  : r.kind == 1 ? matches_key(r, sort_key)
+                                : (expire == 0 && r.start == 0 && r.stop == 0) ||
+                                      (expire >= now + r.start && expire <= now + r.stop);
+        if (!ok) {
+            return false;
+        }
+    }
+    return !op.rules.empty();
+}
+
 class RecordFilter : public rocksdb::CompactionFilter
 {
 public:
-    explicit RecordFilter(const State &s)
-        : _version(s.data_version.load()),
+    RecordFilter(const State &s, std::shared_ptr<const Rules> rules)
+        : _rules(std::move(rules)),
+          _version(s.data_version.load()),
           _default_ttl(s.default_ttl.load()),
           _partition(s.partition.load()),
           _partition_version(int32_t(_partition >> 32)),
@@ -72,6 +108,9 @@ public:
         if (set) {
             expire = now() + _default_ttl;
         }
+        if (_rules != nullptr && apply_rules(key, &expire, &set)) {
+            return true;
+        }
         if ((expire != 0 && expired(expire, now())) || stale(key)) {
             return true;
         }
@@ -95,6 +134,40 @@ private:
         return _now;
     }
 
+    // Runs the operations on a record; true: one of them deletes it.
+    bool apply_rules(const rocksdb::Slice &key, uint32_t *expire, bool *set) const
+    {
+        size_t part = hash_key_part(key);
+        if (part == 0) {
+            return false;
+        }
+        rocksdb::Slice hash_key(key.data() + 2, part - 2), sort_key(key.data() + part, key.size() - part);
+        for (const Operation &op : *_rules) {
+            if (!matches(op, now(), *expire, hash_key, sort_key)) {
+                continue;
+            }
+            switch (op.op) {
+            case 0:
+                return true;
+            case 1:
+                *expire = now() + op.value;
+                *set = true;
+                break;
+            case 2:
+                if (*expire != 0) {
+                    *expire += op.value;
+                    *set = true;
+                }
+                break;
+            case 3:
+                *expire = op.value - uint32_t(epoch_offset);
+                *set = true;
+                break;
+            }
+        }
+        return false;
+    }
+
     bool stale(const rocksdb::Slice &key) const
     {
         if (_partition_version < 0 || _partition_index > _partition_version) {
@@ -109,6 +182,7 @@ private:
         return (hash & uint64_t(_partition_version)) != uint64_t(_partition_index);
     }
 
+    const std::shared_ptr<const Rules> _rules;
     const uint32_t _version;
     const uint32_t _default_ttl;
     const uint64_t _partition;
@@ -129,7 +203,12 @@ public:
     std::unique_ptr<rocksdb::CompactionFilter>
     CreateCompactionFilter(const rocksdb::CompactionFilter::Context &) override
     {
-        return std::make_unique<RecordFilter>(*_state);
+        std::shared_ptr<const Rules> rules;
+        {
+            std::lock_guard<std::mutex> lock(_state->rules_mu);
+            rules = _state->rules;
+        }
+        return std::make_unique<RecordFilter>(*_state, std::move(rules));
     }
 
 private:
@@ -150,6 +229,49 @@ public:
 };
 
 } // namespace
+
+std::shared_ptr<const Rules> parse_rules(const char *p, size_t len)
+{
+    const char *end = p + len;
+    bool ok = len > 0;
+    auto take = [&](void *to, size_t n) {
+        ok = ok && size_t(end - p) >= n;
+        if (ok) {
+            std::memcpy(to, p, n);
+            p += n;
+        }
+    };
+    auto rules = std::make_shared<Rules>();
+    uint32_t operations = 0;
+    take(&operations, 4);
+    for (uint32_t i = 0; ok && i < operations; i++) {
+        Operation op;
+        uint32_t conditions = 0;
+        take(&op.op, 1);
+        take(&op.value, 4);
+        take(&conditions, 4);
+        for (uint32_t j = 0; ok && j < conditions; j++) {
+            Rule r;
+            uint32_t pattern = 0;
+            take(&r.kind, 1);
+            take(&r.match, 1);
+            take(&r.start, 4);
+            take(&r.stop, 4);
+            take(&pattern, 4);
+            ok = ok && size_t(end - p) >= pattern;
+            if (ok) {
+                r.pattern.assign(p, pattern);
+                p += pattern;
+                op.rules.push_back(std::move(r));
+            }
+        }
+        rules->push_back(std::move(op));
+    }
+    if (!ok || p != end || rules->empty()) {
+        return nullptr;
+    }
+    return rules;
+}
 
 std::shared_ptr<const rocksdb::SliceTransform> new_hash_key_transform()
 {

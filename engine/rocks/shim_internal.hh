@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "shim.h"
 
@@ -43,6 +44,21 @@ auto guarded(pg_status *st, F f) -> decltype(f())
     return decltype(f())();
 }
 
+// engine.Rules, read from its encoding.
+struct Rule {
+    uint8_t kind = 0;
+    uint8_t match = 0;
+    uint32_t start = 0;
+    uint32_t stop = 0;
+    std::string pattern;
+};
+struct Operation {
+    uint8_t op = 0;
+    uint32_t value = 0;
+    std::vector<Rule> rules;
+};
+using Rules = std::vector<Operation>;
+
 // Shared by the owner, the event listener and the compaction filter; the last one frees it.
 struct State {
     // Settings of the compaction filter.
@@ -51,6 +67,10 @@ struct State {
     // Version (high half) and index of the partition in one word: a filter that took the one from before and the other
     // from after a split would drop live records.
     std::atomic<uint64_t> partition{uint64_t(-1) << 32};
+
+    // Replaced whole, under rules_mu; a compaction keeps those that it started with. nullptr: none.
+    std::mutex rules_mu;
+    std::shared_ptr<const Rules> rules;
 
     // Observations. One bit of stalled per column family.
     std::atomic<uint32_t> stalled{0};
@@ -66,6 +86,8 @@ struct State {
 inline bool expired(uint32_t expire, uint32_t now) { return expire > 0 && expire <= now; }
 
 std::shared_ptr<const rocksdb::SliceTransform> new_hash_key_transform();
+// nullptr when the bytes are not the encoding of any rules, or of none.
+std::shared_ptr<const Rules> parse_rules(const char *p, size_t len);
 std::shared_ptr<rocksdb::CompactionFilterFactory> new_filter_factory(std::shared_ptr<State> state);
 
 // Length of the hash key's part of a raw key, or 0 when the bytes are no raw key.

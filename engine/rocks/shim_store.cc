@@ -212,6 +212,17 @@ void pg_state_set_table(pg_state *s, uint32_t default_ttl, int32_t partition_ver
     s->s->partition = uint64_t(uint32_t(partition_version)) << 32 | uint32_t(partition_index);
 }
 
+void pg_state_set_rules(pg_state *s, const char *rules, size_t len)
+{
+    pg_status unused{};
+    guarded(&unused, [&] {
+        auto parsed = pegasus::parse_rules(rules, len);
+        std::lock_guard<std::mutex> lock(s->s->rules_mu);
+        s->s->rules = std::move(parsed);
+        return 0;
+    });
+}
+
 void pg_state_set_data_version(pg_state *s, uint32_t data_version) { s->s->data_version = data_version; }
 
 uint32_t pg_state_stalled(const pg_state *s) { return s->s->stalled.load() != 0; }
@@ -270,7 +281,7 @@ void pg_store_free(pg_store *s)
 // The cache tier is a loop of Gets: the batched MultiGet of RocksDB 7.8 ignores the tier once index and filter have been
 // passed, reads missing data blocks from storage and thus blocks, and of some keys then says OK without a value. Where blocking is
 // allowed it is the better call, for it reads neighbouring blocks at once and cached ones for less.
-uint64_t pg_multiget(pg_store *s, const char *keys, const uint32_t *ends, int n, int tier, int retry, char *vals,
+uint64_t pg_multiget(pg_store *s, const char *keys, const uint32_t *ends, int n, int flags, int retry, char *vals,
                      uint64_t used, uint64_t cap, pg_result *results, pg_status *st)
 {
     // RocksDB cuts batches to 32 keys itself.
@@ -282,8 +293,9 @@ uint64_t pg_multiget(pg_store *s, const char *keys, const uint32_t *ends, int n,
     auto wanted = [&](int i) { return !retry || results[i].outcome == PG_TOO_SMALL; };
     try {
         rocksdb::ReadOptions ro;
-        if (tier == PG_TIER_CACHE || n == 1) {
-            ro.read_tier = tier == PG_TIER_CACHE ? rocksdb::kBlockCacheTier : rocksdb::kReadAllTier;
+        ro.fill_cache = !(flags & PG_NO_FILL);
+        if (flags & PG_CACHE_ONLY || n == 1) {
+            ro.read_tier = flags & PG_CACHE_ONLY ? rocksdb::kBlockCacheTier : rocksdb::kReadAllTier;
             PinnableSlice value;
             for (int i = 0; i < n; i++) {
                 if (wanted(i)) {
@@ -343,14 +355,17 @@ void pg_flush(pg_store *s, pg_status *st)
     });
 }
 
-void pg_compact(pg_store *s, pg_status *st)
+void pg_compact(pg_store *s, int level, int force, pg_status *st)
 {
     guarded(st, [&] {
         rocksdb::CompactRangeOptions co;
         // Other work of this store goes on beside it.
         co.exclusive_manual_compaction = false;
         // The lowest level too: that is where records expire.
-        co.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForceOptimized;
+        co.bottommost_level_compaction = force ? rocksdb::BottommostLevelCompaction::kForceOptimized
+                                               : rocksdb::BottommostLevelCompaction::kSkip;
+        co.change_level = level >= 0;
+        co.target_level = level;
         set_status(st, s->db->CompactRange(co, s->data, nullptr, nullptr));
         return 0;
     });

@@ -47,6 +47,8 @@ type Store struct {
 	gate    gate
 	iters   atomic.Int64
 	applied atomic.Int64
+	noFill  atomic.Bool
+	rules   atomic.Pointer[engine.Rules]
 	broken  atomic.Bool // an Apply failed
 	batch   []byte      // the representation of the batch being applied, reused
 }
@@ -74,9 +76,10 @@ func (s *Store) MultiGet(b *engine.GetBatch, tier engine.Tier) {
 	defer s.gate.leave()
 	a := b.Arenas()
 	var st C.pg_status
+	flags := flag(tier == engine.TierCache, C.PG_CACHE_ONLY) | flag(s.noFill.Load(), C.PG_NO_FILL)
 	retry := C.int(0)
 	for {
-		used := C.pg_multiget(s.c, chars(a.Keys), (*C.uint32_t)(unsafe.SliceData(a.Ends)), C.int(len(a.Ends)), C.int(tier), retry,
+		used := C.pg_multiget(s.c, chars(a.Keys), (*C.uint32_t)(unsafe.SliceData(a.Ends)), C.int(len(a.Ends)), flags, retry,
 			chars(a.Vals), C.uint64_t(len(a.Vals)), C.uint64_t(cap(a.Vals)), (*C.pg_result)(unsafe.Pointer(unsafe.SliceData(a.Results))), &st)
 		a.Vals = a.Vals[:used]
 		missing := uint64(0)
@@ -278,7 +281,7 @@ func (s *Store) Checkpoint(dir string, flush bool) (proto.Decree, error) {
 }
 
 // Compact implements engine.Store. It flushes first. Close makes it end with ErrClosed.
-func (s *Store) Compact() error {
+func (s *Store) Compact(o engine.CompactOptions) error {
 	if !s.gate.enter() {
 		return engine.ErrClosed
 	}
@@ -286,8 +289,12 @@ func (s *Store) Compact() error {
 	if err := s.flush(); err != nil {
 		return err
 	}
+	level := C.int(-1)
+	if o.Level > 0 {
+		level = C.int(o.Level)
+	}
 	var st C.pg_status
-	C.pg_compact(s.c, &st)
+	C.pg_compact(s.c, level, flag(!o.SkipBottommost, 1), &st)
 	if err := statusErr(&st); err != nil {
 		return err
 	}
@@ -305,6 +312,11 @@ func (s *Store) SetTableOptions(o engine.TableOptions) {
 	}
 	defer s.gate.leave()
 	C.pg_state_set_table(s.state, C.uint32_t(o.DefaultTTL), C.int32_t(o.PartitionVersion), C.int32_t(o.PartitionIndex))
+	s.noFill.Store(o.NoFillCache)
+	if old := s.rules.Swap(o.Rules); old != o.Rules {
+		b := o.Rules.AppendBinary(nil)
+		C.pg_state_set_rules(s.state, chars(b), C.size_t(len(b)))
+	}
 }
 
 // Stats implements engine.Store. It takes RocksDB's mutex a few times: for once a second, not for every request.
@@ -328,6 +340,9 @@ func (s *Store) Stats() engine.Stats {
 		RunningCompacts: int(number("rocksdb.num-running-compactions")),
 	}
 }
+
+// Levels is the number of levels of the store.
+func (s *Store) Levels() int { return s.o.Levels }
 
 // DiskBytes implements engine.Store.
 func (s *Store) DiskBytes() uint64 {

@@ -113,7 +113,7 @@ func TestCloseBesideCalls(t *testing.T) {
 			})
 		}
 		n := 0
-		beside(s.Compact)
+		beside(func() error { return s.Compact(engine.CompactOptions{}) })
 		beside(func() error { _, err := s.Flush(); return err })
 		beside(func() error {
 			n++
@@ -156,7 +156,7 @@ func TestUsageScenario(t *testing.T) {
 		t.Fatal(done, err)
 	}
 	before := time.Now().Truncate(time.Millisecond)
-	if err := s.Compact(); err != nil {
+	if err := s.Compact(engine.CompactOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Flush(); err != nil {
@@ -174,6 +174,82 @@ func TestUsageScenario(t *testing.T) {
 		t.Fatal(done, err)
 	}
 	if err := s.SetUsageScenario(rocks.ScenarioNormal); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A store keeps the number of levels that it was made with, whatever it is opened with later, and compacts to a level.
+func TestLevels(t *testing.T) {
+	dir := t.TempDir()
+	s := mustOpen(t, dir, rocks.Options{Levels: 4})
+	if err := s.Apply(1, slotBatch(1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Compact(engine.CompactOptions{Level: 3}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Compact(engine.CompactOptions{Level: 6}); err == nil {
+		t.Error("compacted to a level that is not there")
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, levels := range []int{0, 2, 10} {
+		s = mustOpen(t, dir, rocks.Options{Levels: levels})
+		if got := s.Levels(); got != 4 {
+			t.Errorf("opened with %d: %d levels", levels, got)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// With NoFillCache reads leave the block cache as it is.
+func TestNoFillCache(t *testing.T) {
+	sh, err := rocks.NewShared(rocks.SharedOptions{BlockCacheBytes: 8 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sh.Close()
+	dir := t.TempDir()
+	s := mustOpen(t, dir, rocks.Options{Shared: sh})
+	for d := range proto.Decree(40) {
+		if err := s.Apply(d+1, slotBatch(int64(d))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	read := func() uint64 {
+		var b engine.GetBatch
+		b.Add(slotKey(crashSlots))
+		s.MultiGet(&b, engine.TierAll)
+		if b.Outcome(0) != engine.Found {
+			t.Fatal("the record is gone")
+		}
+		it, err := s.NewIterator(engine.IterOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var rows engine.Rows
+		if _, _, err := it.Next(&rows, engine.SliceLimit{MaxRows: 100}); err != nil {
+			t.Fatal(err)
+		}
+		it.Close()
+		return sh.BlockCacheUsage()
+	}
+	s.SetTableOptions(engine.TableOptions{PartitionVersion: -1, NoFillCache: true})
+	before := sh.BlockCacheUsage()
+	if after := read(); after != before {
+		t.Errorf("reads put %d bytes into the cache", after-before)
+	}
+	s.SetTableOptions(engine.TableOptions{PartitionVersion: -1})
+	if after := read(); after == before {
+		t.Error("reads put nothing into the cache: the test proves nothing")
+	}
+	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -96,7 +96,7 @@ func TestOlderLayouts(t *testing.T) {
 		if err := s.Apply(8); !errors.Is(err, engine.ErrReadOnly) {
 			t.Errorf("layout %d was written: %v", version, err)
 		}
-		if err := s.Compact(); err != nil {
+		if err := s.Compact(engine.CompactOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		var g engine.GetBatch
