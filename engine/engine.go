@@ -83,12 +83,21 @@ type Store interface {
 	Checkpoint(dir string, flush bool) (proto.Decree, error)
 
 	// Compact rewrites the whole key range, applying the compaction filter (expired, default TTL, stale after split, rules).
-	// It blocks.
+	// It blocks, often for long; AbortCompact makes it end with ErrClosed.
 	Compact(o CompactOptions) error
+
+	// AbortCompact ends a Compact that runs, and refuses any later one: the store is about to be closed. It does not block.
+	AbortCompact()
+
+	// CompactedAt is when a Compact last finished, also of an earlier life of the store; zero when none has.
+	CompactedAt() time.Time
 
 	// Tune changes settings of the store itself. It may block for a moment. The scenario is remembered when the store is
 	// opened again.
 	Tune(t Tuning) error
+
+	// Tuning is what Tune was last given, or what the store was opened with. It does not block.
+	Tuning() Tuning
 
 	// SetTableOptions changes what writes and the compaction filter must know of the table; it takes effect at once.
 	SetTableOptions(o TableOptions)

@@ -2,47 +2,15 @@ package shard
 
 import (
 	"maps"
-	"math"
-	"strconv"
-	"strings"
 	"time"
+
+	"go.uber.org/zap"
 
 	"pegasus/consensus"
 	"pegasus/engine"
 	"pegasus/netcore/proto"
+	"pegasus/shard/tableenv"
 )
-
-// denial is the app env replica.deny_client_request: which requests are refused, and whether by silence.
-type denial struct {
-	reads, writes bool
-	silent        bool // no reply at all, the client times out; otherwise ERR_INVALID_STATE
-}
-
-// tableSettings are the app envs that the request path looks at, parsed once per change. Meta validated them; a value that
-// still does not parse counts as unset.
-type tableSettings struct {
-	deny         denial
-	defaultTTL   uint32
-	validateHash bool
-	slowAfter    time.Duration // 0 = that of the node
-}
-
-func parseSettings(envs map[string]string) tableSettings {
-	var t tableSettings
-	if n, err := strconv.ParseInt(strings.TrimSpace(envs["default_ttl"]), 0, 32); err == nil && n > 0 {
-		t.defaultTTL = uint32(n)
-	}
-	if n, err := strconv.ParseInt(strings.TrimSpace(envs["replica.slow_query_threshold"]), 0, 64); err == nil && n > 0 {
-		t.slowAfter = time.Duration(min(n, int64(math.MaxInt64/time.Millisecond))) * time.Millisecond
-	}
-	t.validateHash = strings.EqualFold(envs["replica.split.validate_partition_hash"], "true")
-	if how, which, ok := strings.Cut(envs["replica.deny_client_request"], "*"); ok {
-		t.deny.silent = how == "timeout"
-		t.deny.reads = which == "all" || which == "read"
-		t.deny.writes = which == "all" || which == "write"
-	}
-	return t
-}
 
 // configureTable takes over a table's description. It is idempotent.
 func (p *partition) configureTable(app *proto.AppInfo) {
@@ -54,13 +22,20 @@ func (p *partition) configureTable(app *proto.AppInfo) {
 		return
 	}
 	p.app = *app
-	p.settings = parseSettings(app.Envs)
+	p.settings = tableenv.Parse(app.Envs)
 	p.setSlowAfter()
-	p.env.DefaultTTL = p.settings.defaultTTL
+	p.throttles = newThrottles(&p.settings, app.PartitionCount)
+	p.env.DefaultTTL = p.settings.DefaultTTL
+	p.env.Limits.IterationTime = p.shard.opts.Reads.IterationTime
+	if p.settings.HasIteration {
+		p.env.Limits.IterationTime = p.settings.IterationTime
+	}
 	p.env.AtomicIdempotent = app.AtomicIdempotent != nil && *app.AtomicIdempotent
 	p.env.PartitionVersion = p.tableOptions().PartitionVersion
 	if p.store != nil {
 		p.store.SetTableOptions(p.tableOptions())
+		p.tune()
+		p.compactIfDue(time.Now())
 	}
 	p.setMembers()
 }
@@ -75,28 +50,69 @@ func (p *partition) setMembers() {
 }
 
 func (p *partition) tableOptions() engine.TableOptions {
-	return p.settings.tableOptions(p.gpid, p.app.PartitionCount)
+	return tableOptions(&p.settings, p.gpid, p.app.PartitionCount)
 }
 
 // tableOptions are what the store must know of the table.
-func (t *tableSettings) tableOptions(g proto.GPID, partitions int32) engine.TableOptions {
-	o := engine.TableOptions{DefaultTTL: t.defaultTTL, PartitionVersion: -1, PartitionIndex: g.Part}
-	if t.validateHash {
+func tableOptions(s *tableenv.Settings, g proto.GPID, partitions int32) engine.TableOptions {
+	o := engine.TableOptions{
+		DefaultTTL: s.DefaultTTL, PartitionVersion: -1, PartitionIndex: g.Part, Rules: s.Rules, NoFillCache: s.NoBlockCache,
+	}
+	if s.ValidateHash {
 		o.PartitionVersion = partitions - 1
 	}
 	return o
+}
+
+// tune gives the store what the table wants of it, in the background. What changes meanwhile comes after it.
+func (p *partition) tune() {
+	want := p.settings.Tuning
+	if want.WriteBufferBytes == 0 {
+		want.WriteBufferBytes = p.shard.opts.Store.WriteBufferBytes
+	}
+	if p.tuning || p.state != replicaOpen || want == p.tuned {
+		return
+	}
+	p.tuning = true
+	p.refs++
+	store := p.store
+	p.shard.background(func() message {
+		return &storeTuned{partition: p, want: want, err: store.Tune(want)}
+	})
+}
+
+type storeTuned struct {
+	partition *partition
+	want      engine.Tuning
+	err       error
+}
+
+func (m *storeTuned) deliver(sh *Shard) {
+	p := m.partition
+	p.refs--
+	p.tuning = false
+	if m.err != nil {
+		sh.logger.Error("store does not take the table's settings", zap.Stringer("gpid", p.gpid), zap.Error(m.err))
+		p.storeFailed(m.err)
+	} else {
+		p.tuned = m.want
+		p.tune()
+	}
+	p.closeIfIdle()
 }
 
 // verdict is the outcome of admission.
 type verdict struct {
 	err    proto.ErrCode // ErrOK = go on
 	silent bool          // refused without a reply
+	// after is how much later it takes effect: a refusal is sent, or the request is served, then.
+	after time.Duration
 }
 
-// admitRead makes the checks of a read in the order of spec rrdb 6.
-func (p *partition) admitRead(req *proto.Request) verdict {
-	if p.settings.deny.reads {
-		return verdict{err: proto.ErrInvalidState, silent: p.settings.deny.silent}
+// admitRead makes the checks of a read in the order of spec rrdb 6. A request that was delayed is not counted again.
+func (p *partition) admitRead(req *proto.Request, delayed bool) verdict {
+	if p.settings.Deny.Reads {
+		return verdict{err: proto.ErrInvalidState, silent: p.settings.Deny.Silent}
 	}
 	if v := p.checkHash(req); v != proto.ErrOK {
 		return verdict{err: v}
@@ -104,13 +120,16 @@ func (p *partition) admitRead(req *proto.Request) verdict {
 	if !p.mayRead(req.Backup) {
 		return verdict{err: proto.ErrInvalidState}
 	}
+	if p.throttles != nil {
+		return p.throttles.read(p.shard.loop.Now(), p.shard.loop.WallMicros()/1e6, req, delayed)
+	}
 	return verdict{}
 }
 
 // admitWrite makes the checks of a write in the order of spec rrdb 6.
-func (p *partition) admitWrite(req *proto.Request) verdict {
-	if p.settings.deny.writes {
-		return verdict{err: proto.ErrInvalidState, silent: p.settings.deny.silent}
+func (p *partition) admitWrite(req *proto.Request, delayed bool) verdict {
+	if p.settings.Deny.Writes {
+		return verdict{err: proto.ErrInvalidState, silent: p.settings.Deny.Silent}
 	}
 	if limit := p.shard.opts.Limits.MaxWrite; limit > 0 && bodyLen(req) > limit {
 		return verdict{err: proto.ErrInvalidData}
@@ -123,6 +142,9 @@ func (p *partition) admitWrite(req *proto.Request) verdict {
 	}
 	if p.lacksSpace() {
 		return verdict{err: proto.ErrDiskInsufficient}
+	}
+	if p.throttles != nil && !delayed {
+		return p.throttles.write(p.shard.loop.WallMicros()/1e6, req)
 	}
 	return verdict{}
 }
@@ -138,7 +160,7 @@ func bodyLen(req *proto.Request) int {
 
 // checkHash makes sure, when the table asks for it, that the client and the replica agree on the partition of the key.
 func (p *partition) checkHash(req *proto.Request) proto.ErrCode {
-	if !p.settings.validateHash {
+	if !p.settings.ValidateHash {
 		return proto.ErrOK
 	}
 	version := p.env.PartitionVersion

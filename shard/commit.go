@@ -175,6 +175,7 @@ func (p *partition) quarantine(reason string) {
 	}
 	p.shard.logger.Error("replica quarantined", zap.Stringer("gpid", p.gpid), zap.String("reason", reason))
 	p.state, p.failure = replicaFailed, reason
+	p.abortCompaction()
 	p.releaseLearners()
 	p.abandonInstall()
 	p.note(workCommit)

@@ -5,7 +5,10 @@ import (
 )
 
 // serve handles a request for a partition of this shard. The request's views die when serve returns.
-func (sh *Shard) serve(d dest, req *proto.Request) {
+func (sh *Shard) serve(d dest, req *proto.Request) { sh.admit(d, req, false) }
+
+// admit checks a request and serves it. A request that was delayed by a throttle comes here again, and is not counted again.
+func (sh *Shard) admit(d dest, req *proto.Request, delayed bool) {
 	p := sh.partitions[req.GPID]
 	if p == nil {
 		sh.fail(&call{dest: d, to: req.ReplyTo()}, proto.ErrObjectNotFound)
@@ -15,11 +18,11 @@ func (sh *Shard) serve(d dest, req *proto.Request) {
 	case req.Code == proto.CodeDuplicate || req.Code == proto.CodeBulkLoad:
 		sh.fail(&call{dest: d, to: req.ReplyTo()}, proto.ErrNotImplemented)
 	case req.Code.IsWrite():
-		if p.admitted(d, req, p.admitWrite(req)) {
+		if p.admitted(d, req, p.admitWrite(req, delayed)) {
 			p.write(d, req)
 		}
 	case req.Code.IsRead():
-		if p.admitted(d, req, p.admitRead(req)) {
+		if p.admitted(d, req, p.admitRead(req, delayed)) {
 			p.read(d, req)
 		}
 	default:
@@ -29,12 +32,15 @@ func (sh *Shard) serve(d dest, req *proto.Request) {
 
 // admitted carries out a verdict; true means go on.
 func (p *partition) admitted(d dest, req *proto.Request, v verdict) bool {
-	if v.err == proto.ErrOK {
+	switch {
+	case v.after > 0:
+		p.shard.park(d, req, v)
+		return false
+	case v.err == proto.ErrOK:
 		return true
-	}
-	if v.silent {
+	case v.silent:
 		p.shard.silence(&d)
-	} else {
+	default:
 		p.shard.fail(&call{dest: d, to: req.ReplyTo()}, v.err)
 	}
 	return false

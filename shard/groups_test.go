@@ -371,7 +371,7 @@ func TestBackupReads(t *testing.T) {
 		for _, backup := range []bool{false, true} {
 			eventually(t, fmt.Sprintf("a read of node %v, backup %v, is allowed or refused as it should be", m.id, backup), func() bool {
 				v := onPartition(m.node, part0, func(p *partition) verdict {
-					return p.admitRead(&proto.Request{GPID: part0, Code: proto.CodeGet, Backup: backup})
+					return p.admitRead(&proto.Request{GPID: part0, Code: proto.CodeGet, Backup: backup}, false)
 				})
 				return (v.err == proto.ErrOK) == (backup || m == g.primary(part0)) // a lease may lapse for a moment
 			})

@@ -284,7 +284,11 @@ func (m *checkpointFetched) deliver(sh *Shard) {
 // installIfIdle begins the swap once nobody uses the store. Until then reads that are under way end on the old one; a learner
 // serves no new ones.
 func (p *partition) installIfIdle() {
-	if p.installing == nil || p.refs > 0 || p.state != replicaOpen {
+	if p.installing == nil || p.state != replicaOpen {
+		return
+	}
+	if p.refs > 0 {
+		p.abortCompaction()
 		return
 	}
 	m, sh := p.installing, p.shard
@@ -395,11 +399,13 @@ func (m *checkpointInstalled) deliver(sh *Shard) {
 	}
 	p.store = m.store
 	p.store.SetTableOptions(p.tableOptions())
+	p.openedStore(p.store)
 	p.env.DataVersion = p.store.DataVersion()
 	p.flushed = m.fetched.decree
 	sh.stats.Installs++
 	if p.state == replicaInstalling {
 		p.state = replicaOpen
+		p.tune()
 		p.step(&consensus.Event{Kind: consensus.EventCheckpointInstalled, Decree: m.fetched.decree})
 		p.adoptConfig() // it had to wait
 	}

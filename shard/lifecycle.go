@@ -392,6 +392,8 @@ func (p *partition) open(store engine.Store, restored consensus.Restored) {
 	if p.state == replicaOpening {
 		p.state = replicaOpen
 	}
+	p.openedStore(store)
+	p.tune()
 	p.adoptConfig()
 	p.askForPrimary()
 	p.closeIfIdle()
@@ -411,6 +413,7 @@ func (p *partition) close() {
 		return
 	}
 	p.state = replicaClosing
+	p.abortCompaction()
 	p.releaseLearners()
 	p.abandonInstall()
 	p.failQueue(proto.ErrObjectNotFound)

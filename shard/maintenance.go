@@ -16,7 +16,7 @@ const tickInterval = time.Second
 
 // tick does the periodic work of a shard and comes back.
 func (sh *Shard) tick() {
-	now := sh.loop.Now()
+	now, wall := sh.loop.Now(), time.Now()
 	sh.retry()
 	stats := sh.stats
 	log := sh.log.Stats()
@@ -27,6 +27,7 @@ func (sh *Shard) tick() {
 		if p.idle(now) {
 			p.close()
 		}
+		p.compactIfDue(wall)
 	}
 	sh.refreshRecords()
 	sh.survey()

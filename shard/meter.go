@@ -90,6 +90,9 @@ func (p *partition) served(c *call, now int64, bytes int) bool {
 	m.bytes += uint64(bytes)
 	m.units += uint64(bytes>>unitShift + 1)
 	m.latency.Record(now - c.at)
+	if p.throttles != nil && !kindOf[c.to.Code].write() {
+		p.throttles.spent(bytes)
+	}
 	return now-c.at >= p.slowAfter || c.trace != 0
 }
 

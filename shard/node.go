@@ -25,6 +25,7 @@ import (
 	"pegasus/netcore/loop"
 	"pegasus/netcore/peer"
 	"pegasus/netcore/proto"
+	"pegasus/shard/tableenv"
 	"pegasus/shard/transfer"
 )
 
@@ -45,6 +46,7 @@ type Node struct {
 	shards     []*Shard
 	link       *metaLink
 	background *lane.Lane // open, close, flush; bounded by the number of partitions
+	compacting *lane.Lane // manual compactions
 	dialer     *lane.Lane
 	leases     *nodeLeases
 	peerDialer *peer.Dialer
@@ -60,9 +62,10 @@ type Node struct {
 
 	slow *slowLog
 
-	foreign  []*mutlog.Foreign // logs of shards that a former run had
-	locks    []io.Closer       // of the data directories
-	complete atomic.Bool       // all loops exist; until then sessions wait, as their requests may be for any shard
+	foreign     []*mutlog.Foreign // logs of shards that a former run had
+	locks       []io.Closer       // of the data directories
+	compactions atomic.Int64      // manual ones queued or running
+	complete    atomic.Bool       // all loops exist; until then sessions wait, as their requests may be for any shard
 }
 
 // Start opens what is on the data directories, replays the shard logs, and serves. It returns when the ports are open; the
@@ -153,6 +156,7 @@ func (n *Node) start() error {
 	}
 	n.leases = newNodeLeases(n.id, n.incarnation, n.opts.Timing)
 	n.background = lane.New("background", backgroundWorkers, backgroundQueue)
+	n.compacting = lane.New("compacting", compactWorkers, backgroundQueue)
 	n.learning = lane.New("learning", learningWorkers, backgroundQueue)
 	n.fetching = lane.New("fetching", transfer.DefaultTransfers, backgroundQueue)
 	n.peerDialer = peer.NewDialer(peerDialers, peerDialQueue)
@@ -350,9 +354,18 @@ func (n *Node) reportMissing(c *proto.PartitionConfig) {
 }
 
 func (n *Node) storeOptions(p *partition) rocks.Options {
+	return n.storeOptionsOf(p.gpid, p.app.PartitionCount, &p.settings)
+}
+
+// storeOptionsOf are the options of a store of a table with these settings.
+func (n *Node) storeOptionsOf(g proto.GPID, partitions int32, s *tableenv.Settings) rocks.Options {
 	o := n.opts.Store
 	o.Shared = n.shared
-	o.Table = p.tableOptions()
+	o.Table = tableOptions(s, g, partitions)
+	o.Levels = s.Levels
+	if w := s.Tuning.WriteBufferBytes; w != 0 {
+		o.WriteBufferBytes = w
+	}
 	return o
 }
 

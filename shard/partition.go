@@ -7,6 +7,7 @@ import (
 	"pegasus/engine"
 	"pegasus/netcore/proto"
 	"pegasus/shard/rrdb"
+	"pegasus/shard/tableenv"
 )
 
 // partition is everything the owning shard keeps of one replica. Only its loop touches it; lane jobs hold what they need of
@@ -15,7 +16,12 @@ type partition struct {
 	gpid     proto.GPID
 	shard    *Shard
 	app      proto.AppInfo
-	settings tableSettings
+	settings tableenv.Settings
+	// throttles are nil when the table has none.
+	throttles *throttles
+	tuned     engine.Tuning // what the store has
+	tuning    bool          // it is being given something
+	compact   compaction
 	// described is when meta described app, unix milliseconds; recorded is what the record on disk says.
 	described int64
 	recorded  replicaRecord

@@ -15,6 +15,7 @@ import (
 	"pegasus/engine/rocks"
 	"pegasus/netcore/disk"
 	"pegasus/netcore/proto"
+	"pegasus/shard/tableenv"
 )
 
 // Recovery brings a node back to what it had acknowledged: every store opens at the decree that its last flush made durable,
@@ -109,10 +110,9 @@ func (n *Node) openStores(replicas map[proto.GPID]*recovering) {
 				r.err = fmt.Errorf("%s says that it is replica %d.%d", r.dir.path, r.record.AppID, r.record.Partition)
 				return
 			}
-			settings := parseSettings(r.record.Envs)
-			o := n.opts.Store
-			o.Shared, o.MustExist = n.shared, true
-			o.Table = settings.tableOptions(g, r.record.PartitionCount)
+			settings := tableenv.Parse(r.record.Envs)
+			o := n.storeOptionsOf(g, r.record.PartitionCount, &settings)
+			o.MustExist = true
 			if r.store, r.err = rocks.Open(r.dir.store(), o); r.err == nil {
 				r.flushed = r.store.FlushedDecree()
 				r.err = r.loadSalvage(g)

@@ -272,7 +272,7 @@ func TestDropAndRecallInQuickSuccession(t *testing.T) {
 	for i := range int32(4) {
 		eventually(t, "the newest settings are there", func() bool {
 			return onPartition(c.node, proto.GPID{App: 1, Part: i}, func(p *partition) bool {
-				return p != nil && p.settings.defaultTTL == 3601 && p.mayRead(false)
+				return p != nil && p.settings.DefaultTTL == 3601 && p.mayRead(false)
 			})
 		})
 	}

@@ -60,6 +60,7 @@ type Shard struct {
 	clockOffset int64 // of the node's clock against the loop's
 
 	surveying, relieving, choring, sizing bool                // a background job of that kind is under way
+	parked, parkedBytes                   int                 // requests that throttles hold back
 	draining, stopped                     bool                // see Node.Stop
 	silent                                bool                // replicas take no more steps
 	retries                               []func()            // what lacked space; see later

@@ -227,7 +227,7 @@ func (p *partition) noteLogged(d proto.Decree, now int64) {
 
 // setSlowAfter takes the threshold of the table, or that of the node when the table has none.
 func (p *partition) setSlowAfter() {
-	after := p.settings.slowAfter
+	after := p.settings.SlowQuery
 	if after == 0 {
 		after = p.shard.opts.SlowAfter
 	}

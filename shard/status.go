@@ -116,7 +116,8 @@ func (g *gatherLoads) deliver(sh *Shard) {
 
 // tellLoad describes the replica's load since the last time.
 func (p *partition) tellLoad(now int64) proto.ReplicaLoad {
-	l := proto.ReplicaLoad{GPID: p.gpid, DiskTag: p.dir.tag, Bytes: p.told.bytes}
+	l := proto.ReplicaLoad{GPID: p.gpid, DiskTag: p.dir.tag, Bytes: p.told.bytes,
+		ManualCompact: int32(p.compactStatus()), ManualCompactEnded: p.compact.ended}
 	served := p.meter.traffic()
 	if since := now - p.told.at; p.told.at > 0 && since > 0 {
 		rate := func(is, was uint64) int64 { return int64(float64(is-was) * 1e9 / float64(since)) }

@@ -49,6 +49,7 @@ func (*drain) deliver(sh *Shard) {
 	sh.draining = true
 	for _, p := range sh.partitions {
 		p.scanners.closeAll()
+		p.abortCompaction()
 		p.failQueue(proto.ErrInvalidState)
 	}
 	sh.loop.After(sh.opts.Timing.Lease, sh.stopReplicating)
@@ -105,6 +106,9 @@ func (n *Node) release() error {
 	if n.learning != nil {
 		n.learning.Close()
 		n.fetching.Close()
+	}
+	if n.compacting != nil {
+		n.compacting.Close()
 	}
 	if n.background != nil {
 		n.background.Close()

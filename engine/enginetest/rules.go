@@ -126,6 +126,9 @@ func testTune(t *testing.T, open Opener) {
 		if err := s.Tune(tuning); err != nil {
 			t.Fatalf("%+v: %v", tuning, err)
 		}
+		if tuning.Scenario != "" && s.Tuning().Scenario != tuning.Scenario {
+			t.Fatalf("told %+v, has %+v", tuning, s.Tuning())
+		}
 		want := fmt.Sprint("v", i)
 		apply(t, s, s.AppliedDecree()+1, batch(k, []byte(want)))
 		wantGet(t, s, k, want)

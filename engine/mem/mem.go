@@ -54,16 +54,18 @@ type state struct {
 
 // Store implements engine.Store.
 type Store struct {
-	o       Options
-	dir     string // "" when nothing is kept on disk
-	table   atomic.Pointer[engine.TableOptions]
-	tuning  atomic.Pointer[engine.Tuning]
-	now     atomic.Pointer[state]
-	flushed atomic.Pointer[state]
-	applyMu sync.Mutex // Apply is never concurrent with itself, but Compact and Flush may run beside it
-	broken  bool       // an Apply failed; guarded by applyMu
-	closed  atomic.Bool
-	iters   atomic.Int64
+	o         Options
+	dir       string // "" when nothing is kept on disk
+	table     atomic.Pointer[engine.TableOptions]
+	aborted   atomic.Bool
+	compacted atomic.Int64 // unix milliseconds
+	tuning    atomic.Pointer[engine.Tuning]
+	now       atomic.Pointer[state]
+	flushed   atomic.Pointer[state]
+	applyMu   sync.Mutex // Apply is never concurrent with itself, but Compact and Flush may run beside it
+	broken    bool       // an Apply failed; guarded by applyMu
+	closed    atomic.Bool
+	iters     atomic.Int64
 }
 
 // New returns an empty store that lives in memory only.
@@ -226,6 +228,9 @@ func (s *Store) Compact(engine.CompactOptions) error {
 	if err := s.fail(OpCompact); err != nil {
 		return err
 	}
+	if s.aborted.Load() {
+		return engine.ErrClosed
+	}
 	s.applyMu.Lock()
 	next := *s.now.Load()
 	o, now := *s.table.Load(), s.o.Now()
@@ -242,8 +247,22 @@ func (s *Store) Compact(engine.CompactOptions) error {
 	})
 	s.now.Store(&next)
 	s.applyMu.Unlock()
-	_, err := s.Flush()
-	return err
+	if _, err := s.Flush(); err != nil {
+		return err
+	}
+	s.compacted.Store(time.Now().UnixMilli())
+	return nil
+}
+
+// AbortCompact implements engine.Store.
+func (s *Store) AbortCompact() { s.aborted.Store(true) }
+
+// CompactedAt implements engine.Store. It is not kept on disk.
+func (s *Store) CompactedAt() time.Time {
+	if ms := s.compacted.Load(); ms > 0 {
+		return time.UnixMilli(ms)
+	}
+	return time.Time{}
 }
 
 // Tune implements engine.Store: it only remembers.
@@ -255,12 +274,12 @@ func (s *Store) Tune(t engine.Tuning) error {
 	return nil
 }
 
-// Tuning is what Tune was last given.
-func (s *Store) Tuning() (t engine.Tuning) {
+// Tuning implements engine.Store.
+func (s *Store) Tuning() engine.Tuning {
 	if p := s.tuning.Load(); p != nil {
-		t = *p
+		return *p
 	}
-	return t
+	return engine.Tuning{Scenario: "normal"}
 }
 
 // SetTableOptions implements engine.Store.

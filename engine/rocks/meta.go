@@ -5,7 +5,6 @@ import "C"
 
 import (
 	"fmt"
-	"time"
 
 	"pegasus/engine"
 )
@@ -78,18 +77,11 @@ func (s *Store) applyTuning(t engine.Tuning) error {
 		"level0_stop_writes_trigger=%d;disable_auto_compactions=%v;write_buffer_size=%d", compact, slowdown, stop, off, buffer)
 	var st C.pg_status
 	C.pg_set_options(s.c, text(options), C.size_t(len(options)), &st)
+	if st.code == 0 {
+		s.tuning.Store(&engine.Tuning{Scenario: t.Scenario, WriteBufferBytes: buffer})
+	}
 	return statusErr(&st)
 }
 
-// ManualCompactFinished is when Compact last finished; zero when it never did.
-func (s *Store) ManualCompactFinished() (time.Time, error) {
-	if !s.gate.enter() {
-		return time.Time{}, engine.ErrClosed
-	}
-	defer s.gate.leave()
-	ms, err := s.metaNumber(keyCompactFinish)
-	if err != nil || ms == 0 {
-		return time.Time{}, err
-	}
-	return time.UnixMilli(int64(ms)), nil
-}
+// Tuning implements engine.Store.
+func (s *Store) Tuning() engine.Tuning { return *s.tuning.Load() }

@@ -162,6 +162,7 @@ func openDB(dir string, o Options, fresh bool) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{dir: dir, o: o, state: state, gate: newGate()}
+	s.tuning.Store(&engine.Tuning{Scenario: ScenarioNormal, WriteBufferBytes: o.WriteBufferBytes})
 	s.SetTableOptions(o.Table)
 	s.opts = o.build(state, false)
 	s.opts.db.SetCreateIfMissing(fresh)
@@ -204,6 +205,11 @@ func (s *Store) load() error {
 		return err
 	}
 	s.applied.Store(int64(decree))
+	compacted, err := s.metaNumber(keyCompactFinish)
+	if err != nil {
+		return err
+	}
+	s.compacted.Store(int64(compacted))
 	scenario, ok, err := s.metaGet(keyUsageScenario)
 	if err != nil || !ok || scenario == ScenarioNormal {
 		return err

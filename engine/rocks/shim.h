@@ -79,6 +79,8 @@ void pg_apply(pg_store *s, const char *rep, size_t len, pg_status *st);
 void pg_flush(pg_store *s, pg_status *st);
 // level -1 leaves records on their levels; force rewrites the lowest level too.
 void pg_compact(pg_store *s, int level, int force, pg_status *st);
+// Makes a pg_compact that runs end soon, and every later one at once.
+void pg_abort_compact(pg_store *s);
 // Reads the flushed decree from storage and remembers it for pg_state_flushed.
 int64_t pg_persisted_decree(pg_store *s, pg_status *st);
 // Reads a meta record into buf; returns its length, which may be larger than cap, or -1 when there is none.

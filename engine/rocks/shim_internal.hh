@@ -122,5 +122,6 @@ struct pg_store : pegasus::Counted {
     rocksdb::ColumnFamilyHandle *meta;
     std::shared_ptr<pegasus::State> state;
     pegasus::RawBatch batch;
+    std::atomic<bool> abort_compact{false};
     bool prefix;
 };

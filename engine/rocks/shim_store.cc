@@ -364,12 +364,15 @@ void pg_compact(pg_store *s, int level, int force, pg_status *st)
         // The lowest level too: that is where records expire.
         co.bottommost_level_compaction = force ? rocksdb::BottommostLevelCompaction::kForceOptimized
                                                : rocksdb::BottommostLevelCompaction::kSkip;
+        co.canceled = &s->abort_compact;
         co.change_level = level >= 0;
         co.target_level = level;
         set_status(st, s->db->CompactRange(co, s->data, nullptr, nullptr));
         return 0;
     });
 }
+
+void pg_abort_compact(pg_store *s) { s->abort_compact = true; }
 
 int64_t pg_persisted_decree(pg_store *s, pg_status *st)
 {

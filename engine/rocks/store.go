@@ -44,13 +44,15 @@ type Store struct {
 	metaID  uint32
 	version engine.DataVersion
 
-	gate    gate
-	iters   atomic.Int64
-	applied atomic.Int64
-	noFill  atomic.Bool
-	rules   atomic.Pointer[engine.Rules]
-	broken  atomic.Bool // an Apply failed
-	batch   []byte      // the representation of the batch being applied, reused
+	gate      gate
+	iters     atomic.Int64
+	applied   atomic.Int64
+	compacted atomic.Int64 // unix milliseconds
+	noFill    atomic.Bool
+	tuning    atomic.Pointer[engine.Tuning]
+	rules     atomic.Pointer[engine.Rules]
+	broken    atomic.Bool // an Apply failed
+	batch     []byte      // the representation of the batch being applied, reused
 }
 
 var _ engine.Store = (*Store)(nil)
@@ -298,11 +300,33 @@ func (s *Store) Compact(o engine.CompactOptions) error {
 	if err := statusErr(&st); err != nil {
 		return err
 	}
-	if err := s.metaPut(keyCompactFinish, strconv.FormatInt(time.Now().UnixMilli(), 10)); err != nil {
+	now := time.Now().UnixMilli()
+	if err := s.metaPut(keyCompactFinish, strconv.FormatInt(now, 10)); err != nil {
+		return err
+	}
+	s.compacted.Store(now)
+	if err := s.flush(); err != nil { // or a crash would have it done again
 		return err
 	}
 	_, err := s.persistedDecree()
 	return err
+}
+
+// AbortCompact implements engine.Store.
+func (s *Store) AbortCompact() {
+	if !s.gate.enter() {
+		return
+	}
+	defer s.gate.leave()
+	C.pg_abort_compact(s.c)
+}
+
+// CompactedAt implements engine.Store.
+func (s *Store) CompactedAt() time.Time {
+	if ms := s.compacted.Load(); ms > 0 {
+		return time.UnixMilli(ms)
+	}
+	return time.Time{}
 }
 
 // SetTableOptions implements engine.Store. A compaction that runs already keeps the settings it started with.

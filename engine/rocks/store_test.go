@@ -152,8 +152,8 @@ func TestUsageScenario(t *testing.T) {
 	if err := s.Apply(1, slotBatch(1)); err != nil {
 		t.Fatal(err)
 	}
-	if done, err := s.ManualCompactFinished(); err != nil || !done.IsZero() {
-		t.Fatal(done, err)
+	if done := s.CompactedAt(); !done.IsZero() {
+		t.Fatal(done)
 	}
 	before := time.Now().Truncate(time.Millisecond)
 	if err := s.Compact(engine.CompactOptions{}); err != nil {
@@ -170,8 +170,8 @@ func TestUsageScenario(t *testing.T) {
 	if got, err := s.UsageScenario(); err != nil || got != rocks.ScenarioBulkLoad {
 		t.Fatal(got, err)
 	}
-	if done, err := s.ManualCompactFinished(); err != nil || done.Before(before) || done.After(time.Now()) {
-		t.Fatal(done, err)
+	if done := s.CompactedAt(); done.Before(before) || done.After(time.Now()) {
+		t.Fatal(done)
 	}
 	if err := s.SetUsageScenario(rocks.ScenarioNormal); err != nil {
 		t.Fatal(err)
@@ -202,6 +202,41 @@ func TestLevels(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// A compaction that is told to end does so, and the store takes none after that; everything else goes on.
+func TestAbortCompact(t *testing.T) {
+	s := mustOpen(t, t.TempDir(), rocks.Options{NoAutoCompact: true, TargetFileBytes: 64 << 10, LevelBaseBytes: 64 << 10})
+	defer s.Close()
+	for d := range proto.Decree(200) {
+		if err := s.Apply(d+1, slotBatch(int64(d))); err != nil {
+			t.Fatal(err)
+		}
+		if d%20 == 0 {
+			if _, err := s.Flush(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	done := make(chan error)
+	go func() {
+		for {
+			if err := s.Compact(engine.CompactOptions{}); err != nil {
+				done <- err
+				return
+			}
+		}
+	}()
+	s.AbortCompact()
+	if err := <-done; !errors.Is(err, engine.ErrClosed) {
+		t.Errorf("an aborted compaction says %v", err)
+	}
+	if err := s.Apply(201, slotBatch(201)); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Flush(); err != nil {
+		t.Error(err)
 	}
 }
 

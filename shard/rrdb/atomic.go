@@ -89,7 +89,7 @@ func evalIncr(b *engine.BatchBuilder, env *Env, args []byte, outcome engine.Outc
 	}
 	base, ok := int64(0), true
 	if exist && len(old.User) > 0 {
-		if base, ok = parseInt(old.User); !ok {
+		if base, ok = ParseInt(old.User); !ok {
 			return r.fail(proto.StorageInvalidArgument), nil
 		}
 	}

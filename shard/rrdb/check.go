@@ -36,8 +36,8 @@ func check(t proto.CheckType, operand []byte, exist bool, value []byte) proto.St
 			holds = ordered(bytes.Compare(value, operand), t-proto.CheckBytesLess)
 			break
 		}
-		v, ok1 := parseInt(value)
-		o, ok2 := parseInt(operand)
+		v, ok1 := ParseInt(value)
+		o, ok2 := ParseInt(operand)
 		if !ok1 || !ok2 {
 			return proto.StorageInvalidArgument
 		}

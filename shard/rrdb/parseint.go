@@ -2,9 +2,9 @@ package rrdb
 
 import "math"
 
-// parseInt reads an int64 the way the original does, with C's strtoll in base 0 over the whole value: leading white
+// ParseInt reads an int64 the way the original does, with C's strtoll in base 0 over the whole value: leading white
 // space, one sign, then 0x for hexadecimal, 0 for octal, or decimal. ok is false for anything else and out of range.
-func parseInt(s []byte) (v int64, ok bool) {
+func ParseInt(s []byte) (v int64, ok bool) {
 	for len(s) > 0 && (s[0] == ' ' || s[0] >= '\t' && s[0] <= '\r') {
 		s = s[1:]
 	}
