@@ -86,17 +86,16 @@ func (c *Client) UpdateAppEnvs(ctx context.Context, table string, envs map[strin
 
 // QueryConfig returns the configurations of all partitions of a table, in order.
 func (c *Client) QueryConfig(ctx context.Context, table string) (*proto.QueryCfgResponse, error) {
-	req := proto.QueryCfgRequest{AppName: table}
-	var resp proto.QueryCfgResponse
-	err := c.ask(ctx, &question{
-		code: proto.CodeCMQueryPartitionConfigByIndex, request: &req, response: &resp, repeats: true,
-		verdict: func() (proto.ErrCode, *string) { return resp.Err, nil },
-		forward: func() string { return leaderOf(&resp) },
-	})
-	if err != nil {
+	resp, err := c.queryConfig(ctx, table, nil)
+	switch {
+	case err != nil:
 		return nil, err
+	case resp.Err != proto.ErrOK:
+		return nil, &ServerError{Code: resp.Err}
+	case len(resp.Partitions) == 0 || len(resp.Partitions) != int(resp.PartitionCount):
+		return nil, fmt.Errorf("clientlib: table %s: %d of %d partitions in the answer", table, len(resp.Partitions), resp.PartitionCount)
 	}
-	return &resp, checkConfig(table, &resp)
+	return resp, nil
 }
 
 // leaderOf reads where a follower says the leader is: the primary of the only partition (spec wire 7).
@@ -114,8 +113,11 @@ func leaderOf(resp *proto.QueryCfgResponse) string {
 	return ""
 }
 
-// healthPoll is how often WaitHealthy looks.
-const healthPoll = 50 * time.Millisecond
+// healthPoll is how often WaitHealthy looks, probePatience how long one read may take then.
+const (
+	healthPoll    = 50 * time.Millisecond
+	probePatience = 2 * time.Second
+)
 
 // WaitHealthy returns when every partition of the table has at least the given number of members and its primary
 // answers a read, or with the last reason why not when ctx ends.
@@ -152,18 +154,17 @@ func (c *Client) healthy(ctx context.Context, table string, replicas int) error 
 
 // probe reads a record, which need not exist, from the primary of a partition.
 func (c *Client) probe(ctx context.Context, p *proto.PartitionConfiguration) error {
-	ctx, cancel := context.WithTimeout(ctx, metaPatience)
+	ctx, cancel := context.WithTimeout(ctx, probePatience)
 	defer cancel()
 	cn, err := c.node(p.Primary.String()).connect(ctx)
 	if err != nil {
 		return err
 	}
-	call := &Call{Code: proto.CodeTTL, Hash: uint64(p.PID.Part), Args: proto.AppendBlobArg(nil, []byte{0, 1, 0})}
-	err = await(ctx, call, func(call *Call) {
-		if err := cn.start(call, p.PID, call.prepare(metaTarget{}, metaPatience)); err != nil {
-			call.done(err)
-		}
-	})
+	call := newPending(proto.CodeTTL)
+	call.Hash = uint64(p.PID.Part)
+	defer call.release()
+	call.Args = append(call.Args[:0], pingArgs...)
+	err = call.await(ctx, c, func(call *Call) { c.startAt(cn, call, p.PID) })
 	// A table that refuses reads by configuration is healthy all the same.
 	if errors.Is(err, proto.ErrBusy) || errors.Is(err, proto.ErrACLDeny) {
 		return nil

@@ -14,7 +14,7 @@ import (
 func BenchmarkPipelinedGet(bm *testing.B) {
 	c := clienttest.New(bm, 1, 1, 1)
 	_, table := dial(bm, c, clientlib.Options{})
-	if err := table.Set(context.Background(), b("k"), nil, make([]byte, 100), 0); err != nil {
+	if err := table.Set(context.Background(), b("k"), nil, make([]byte, 100)); err != nil {
 		bm.Fatal(err)
 	}
 	const depth = 64

@@ -3,10 +3,11 @@ package clientlib
 import (
 	"context"
 	"errors"
-	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"pegasus/clientlib/route"
 	"pegasus/netcore/proto"
 )
 
@@ -26,20 +27,35 @@ type Call struct {
 
 	// Result is the encoded result (field header, value, stop byte) when Err is nil. It is reused by the next Do.
 	Result []byte
-	// Err says why there is no result: a *ServerError, or one of this package's errors.
+	// Err says why there is no result: an *OpError.
 	Err error
 
 	target   target
-	deadline time.Time
-	attempts int
-	canceled atomic.Bool
-	conn     atomic.Pointer[conn]
+	table    *Table // nil for requests to a server by its address
+	begun    time.Duration
+	deadline time.Duration // on the client's clock
+	attempts route.Attempts
+	part     int32
+	version  uint64 // of the map that the attempt was routed by
+	node     *node
+	heard    uint64 // answers of meta when the table was found to be gone, plus 1
+	cause    error  // of the last failed attempt
+	seq      int32  // in conn, guarded by its lock
+	hedged   bool   // a second attempt was made, or will not be
+	canceled atomic.Pointer[error]
+	conn     atomic.Pointer[conn] // where it is, or was last, in flight
+	parked   parking
 }
 
-// target is where the replies and losses of a call go: a table (data) or the meta group.
+// target is where the ends of attempts go: a table, or whoever asked one server.
 type target interface {
-	// ended takes a call that was answered with code (cause nil) or lost by cause.
-	ended(call *Call, code proto.ErrCode, cause error)
+	// ended takes a call whose attempt has ended: with a reply's code, or for a cause.
+	ended(call *Call, how route.Outcome, code proto.ErrCode, cause error)
+}
+
+// harmful tells whether executing the call twice, or out of turn, can do harm. A SCAN moves its scanner on.
+func (c *Call) harmful() bool {
+	return !c.Code.IsRead() || c.Code == proto.CodeScan
 }
 
 // answered ends the attempt with a reply. The reply is a view that dies with the return.
@@ -48,63 +64,160 @@ func (c *Call) answered(r *proto.Reply) {
 	if code == proto.ErrOK {
 		c.Result = append(c.Result[:0], r.Body...)
 	}
-	c.target.ended(c, code, nil)
+	c.target.ended(c, route.Replied, code, nil)
 }
 
-// lost ends the attempt without a reply, after it was handed to the connection.
-func (c *Call) lost(cause error) { c.target.ended(c, proto.ErrOK, cause) }
+// end ends the call for its owner and for the observer.
+func (c *Call) end(err error) {
+	if c.table != nil {
+		c.table.finish(c, err)
+		return
+	}
+	c.done(err)
+}
 
 func (c *Call) done(err error) {
-	c.Err = err
+	c.Err, c.cause, c.node = err, nil, nil
 	c.OnDone(c)
 }
 
-// cancel ends the call soon, wherever it is.
-func (c *Call) cancel(err error) {
-	c.canceled.Store(true)
-	if cn := c.conn.Load(); cn != nil {
-		cn.cancel(c, err)
+// failure makes the error of the call.
+func (c *Call) failure(class, cause error) error {
+	e := &OpError{Op: opName(c.Code), Partition: int(c.part), Class: class, Cause: cause}
+	if c.table != nil {
+		e.Table = c.table.name
 	}
+	if c.node != nil {
+		e.Node = c.node.address
+	}
+	return e
 }
 
-// unknown wraps the loss of a write.
-func unknown(cause error) error { return fmt.Errorf("%w: %w", ErrUnknownOutcome, cause) }
+// stopped returns why the call was canceled, nil if it was not.
+func (c *Call) stopped() error {
+	if p := c.canceled.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// cancel ends the call soon, wherever it is: in flight, parked, or on its way from one to the other, where whoever puts it
+// down looks at canceled afterwards.
+func (c *Call) cancel(client *Client, cause error) {
+	c.canceled.Store(&cause)
+	if cn := c.conn.Load(); cn != nil && cn.cancel(c, cause) {
+		return
+	}
+	client.clerk.cancel(c)
+}
 
 // prepare readies the call for a new operation.
-func (c *Call) prepare(t target, timeout time.Duration) (now time.Time) {
+func (c *Call) prepare(to target, client *Client) (now time.Duration) {
+	timeout := client.opt.Timeout
 	if c.Timeout > 0 {
 		timeout = c.Timeout
 	}
-	now = time.Now()
-	c.target, c.Err, c.attempts, c.deadline = t, nil, 0, now.Add(timeout)
-	c.canceled.Store(false)
+	now = client.now()
+	c.target, c.table, c.Err, c.cause = to, nil, nil, nil
+	c.attempts, c.begun, c.deadline, c.part, c.version, c.heard = route.Attempts{}, now, now+timeout, -1, 0, 0
+	c.hedged = false
+	if c.canceled.Load() != nil {
+		c.canceled.Store(nil)
+	}
 	c.conn.Store(nil)
 	return now
 }
 
+// pending is a call that somebody waits for. It is pooled: the channel, the arguments and the result are used again.
+type pending struct {
+	Call
+	ended chan struct{} // cap 1
+	raw   []byte        // scratch for the encoded key
+	list  proto.List    // scratch for lists of keys and records
+	group *group        // told instead of the channel, when the call is one of many
+}
+
+var pendings = sync.Pool{New: func() any {
+	p := &pending{ended: make(chan struct{}, 1)}
+	p.OnDone = func(*Call) {
+		if p.group != nil {
+			p.group.ended()
+			return
+		}
+		p.ended <- struct{}{}
+	}
+	return p
+}}
+
+func newPending(code proto.Code) *pending {
+	p := pendings.Get().(*pending)
+	p.Code, p.Hash = code, 0
+	return p
+}
+
+// full tells whether the call ended because its connection, which is not nil then, had no room.
+func (p *pending) full() bool { return p.Err != nil && errors.Is(p.Err, ErrPipelineFull) }
+
+// maxPooled is how many bytes of buffers a pooled call keeps.
+const maxPooled = 64 << 10
+
+func (p *pending) release() {
+	if cap(p.Args)+cap(p.Result)+cap(p.raw)+cap(p.list.Raw) > maxPooled {
+		p.Args, p.Result, p.raw, p.list = nil, nil, nil, proto.List{}
+	}
+	p.Timeout, p.group, p.Err, p.table, p.target = 0, nil, nil, nil, nil
+	pendings.Put(p)
+}
+
 // await starts the call and waits for its end. The context's deadline becomes the call's; its cancellation ends the
 // call. Unlike Table.Do it waits for room in the pipeline.
-func await(ctx context.Context, call *Call, start func(*Call)) error {
-	ended := make(chan struct{}, 1)
-	call.OnDone = func(*Call) { ended <- struct{}{} }
+func (p *pending) await(ctx context.Context, client *Client, start func(*Call)) error {
 	for {
 		if err := ctx.Err(); err != nil {
-			return err
+			return p.failure(ErrRetriable, err)
 		}
 		if d, ok := ctx.Deadline(); ok {
-			call.Timeout = max(time.Until(d), 1)
+			p.Timeout = max(time.Until(d), 1)
 		}
-		start(call)
-		select {
-		case <-ended:
-		case <-ctx.Done():
-			call.cancel(ctx.Err())
-			<-ended
+		start(&p.Call)
+		p.wait(ctx, client)
+		if p.Err == nil || !p.full() {
+			return p.Err
 		}
-		cn := call.conn.Load()
-		if cn == nil || !errors.Is(call.Err, ErrPipelineFull) {
-			return call.Err
+		p.conn.Load().waitRoom(ctx)
+	}
+}
+
+// wait returns when the call has ended, which it does soon once ctx has.
+func (p *pending) wait(ctx context.Context, client *Client) {
+	if ctx.Done() == nil {
+		<-p.ended
+		return
+	}
+	select {
+	case <-p.ended:
+	case <-ctx.Done():
+		cause := ctx.Err()
+		if errors.Is(cause, context.DeadlineExceeded) {
+			if p.deadline < client.now()+2*tick {
+				<-p.ended // by its own deadline, and with what the client knows of the reason
+				return
+			}
+			cause = ErrTimeout
 		}
-		cn.waitRoom(ctx)
+		p.cancel(client, cause)
+		<-p.ended
+	}
+}
+
+// group counts calls that are waited for together.
+type group struct {
+	left atomic.Int64
+	over chan struct{} // cap 1: all have ended
+}
+
+func (g *group) ended() {
+	if g.left.Add(-1) == 0 {
+		g.over <- struct{}{}
 	}
 }

@@ -1,11 +1,3 @@
-// Package clientlib is the Go client of a Pegasus cluster: it finds tables through the meta servers, sends each request
-// to the primary of its partition over one pipelined connection per node, and follows the cluster when partitions move.
-// It builds without cgo, depends on package proto and the standard library alone, and knows nothing of how servers
-// store or replicate.
-//
-// What may be retried is decided by what is known. A request that was certainly not executed (no connection, not the
-// primary, window full) is sent again until its deadline; a read always is. A write whose answer was lost is not: it
-// returns ErrUnknownOutcome, because a second attempt could undo what others wrote in between.
 package clientlib
 
 import (
@@ -13,15 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"sync"
 	"time"
+
+	"pegasus/clientlib/route"
 )
 
 // Options tunes a client. The zero value of every field means its default.
 type Options struct {
-	// Metas are the addresses ("host:port") of the meta servers, at least one.
+	// Metas are the addresses ("host:port") of the meta servers, at least one that works. A host may be a name, also one
+	// that stands for several servers, or an IPv6 address in brackets. Names are looked up again when no meta answers.
 	Metas []string
 	// Timeout is how long an operation may take whose context has no deadline. Default 10 s.
 	Timeout time.Duration
@@ -32,9 +28,29 @@ type Options struct {
 	Pipeline int
 	// MaxFrame is the largest reply that is accepted, in bytes. Default 64 MiB.
 	MaxFrame int
+	// Hedge lets reads that take long be asked of a secondary too, for as much as this share of all reads (0.02 is two in a
+	// hundred); the first answer counts. What a secondary answers may be older than what was read or written before, so 0,
+	// the default, turns it off.
+	Hedge float64
+	// Compressor changes values on their way to and from the servers. Default: none.
+	Compressor Compressor
+	// Observer is told what happens, for metrics. Default: none.
+	Observer Observer
 	// Dial replaces the dialer, for tests. Default: TCP without delay.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
+	// Resolve replaces the look-up of the names of meta servers, for tests. It returns addresses without port.
+	Resolve func(ctx context.Context, host string) ([]string, error)
 }
+
+// Compressor changes values. It must be safe for concurrent use. Package clientlib/zstd has one.
+type Compressor interface {
+	// Compress appends the compressed value to dst, which may be nil.
+	Compress(dst, value []byte) []byte
+	// Decompress appends the original of a value that was read to dst, which may be nil.
+	Decompress(dst, value []byte) ([]byte, error)
+}
+
+func (o *Options) hedging() bool { return o.Hedge > 0 }
 
 const maxPipeline = 1 << 16
 
@@ -59,6 +75,9 @@ func (o *Options) ensureDefaults() error {
 	if o.Pipeline > maxPipeline {
 		return fmt.Errorf("clientlib: pipeline of %d is larger than %d", o.Pipeline, maxPipeline)
 	}
+	if o.Hedge < 0 || o.Hedge > 1 {
+		return fmt.Errorf("clientlib: share of hedged reads %v is not within 0 and 1", o.Hedge)
+	}
 	if o.MaxFrame <= 0 {
 		o.MaxFrame = 64 << 20
 	}
@@ -66,13 +85,20 @@ func (o *Options) ensureDefaults() error {
 		var d net.Dialer
 		o.Dial = func(ctx context.Context, address string) (net.Conn, error) { return d.DialContext(ctx, "tcp", address) }
 	}
+	if o.Resolve == nil {
+		o.Resolve = func(ctx context.Context, host string) ([]string, error) {
+			return net.DefaultResolver.LookupHost(ctx, host)
+		}
+	}
 	return nil
 }
 
 // Client is a connection to a cluster. It is safe for concurrent use.
 type Client struct {
 	opt   Options
+	epoch time.Time // of the client's clock
 	metas metaGroup
+	clerk clerk
 
 	mu     sync.Mutex
 	nodes  map[string]*node
@@ -90,31 +116,40 @@ func Dial(o Options) (*Client, error) {
 	if err := o.ensureDefaults(); err != nil {
 		return nil, err
 	}
-	c := &Client{opt: o, nodes: map[string]*node{}, tables: map[string]*Table{}}
+	c := &Client{opt: o, epoch: time.Now(), nodes: map[string]*node{}, tables: map[string]*Table{}}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.metas.addresses = append([]string(nil), o.Metas...)
+	c.clerk = clerk{client: c, wake: make(chan struct{}, 1)}
+	c.metas.given, c.metas.core.Rand = slices.Clone(o.Metas), c.seed()
 	c.wg.Add(1)
-	go c.sweep()
+	go func() {
+		defer c.wg.Done()
+		c.clerk.run()
+	}()
 	return c, nil
 }
 
-// Close ends all connections. Requests in flight end with ErrClosed or ErrUnknownOutcome. It waits for the client's
-// goroutines, so it must not be called from a Call's OnDone.
-func (c *Client) Close() {
+// Close ends all connections. Operations in flight end with ErrClosed: writes whose fate is unknown with ErrUnknownOutcome
+// too. It waits for the client's goroutines, so it must not be called from a Call's OnDone. It is always nil.
+func (c *Client) Close() error {
 	c.mu.Lock()
-	if c.closed {
-		c.mu.Unlock()
-		return
-	}
+	already := c.closed
 	c.closed = true
 	nodes := slices.Collect(maps.Values(c.nodes))
 	c.mu.Unlock()
+	if already {
+		c.wg.Wait()
+		return nil
+	}
 	c.cancel()
 	for _, n := range nodes {
 		n.close()
 	}
 	c.wg.Wait()
+	return nil
 }
+
+// seed starts a generator of pauses: clients that start together must not ask together.
+func (c *Client) seed() route.Rand { return route.Rand(rand.Uint64()) }
 
 // node returns the node of an address, which is made when it is new.
 func (c *Client) node(address string) *node {
@@ -122,9 +157,10 @@ func (c *Client) node(address string) *node {
 	defer c.mu.Unlock()
 	n := c.nodes[address]
 	if n == nil {
-		n = &node{client: c, address: address}
+		n = &node{client: c, address: address, rnd: c.seed()}
 		c.nodes[address] = n
 	}
+	n.unused = false
 	return n
 }
 
@@ -143,28 +179,32 @@ func (c *Client) spawn(f func()) bool {
 	return true
 }
 
-// sweepInterval is how late a deadline may be noticed.
-const sweepInterval = 10 * time.Millisecond
-
-// sweep ends calls whose deadline has passed. One ticker for all connections is cheaper than a timer per call.
-func (c *Client) sweep() {
-	defer c.wg.Done()
-	tick := time.NewTicker(sweepInterval)
-	defer tick.Stop()
-	var nodes []*node
-	for {
-		select {
-		case <-c.ctx.Done():
-			return
-		case now := <-tick.C:
-			c.mu.Lock()
-			nodes = slices.AppendSeq(nodes[:0], maps.Values(c.nodes))
-			c.mu.Unlock()
-			for _, n := range nodes {
-				if cn := n.conn.Load(); cn != nil {
-					cn.expire(now)
+// prune forgets servers that nobody has asked for between two looks and that have nothing in flight.
+func (c *Client) prune() {
+	c.mu.Lock()
+	for _, t := range c.tables {
+		if r := t.routing.Load(); r != nil {
+			for _, n := range r.nodes {
+				if n != nil {
+					n.unused = false
 				}
 			}
+		}
+	}
+	var old []*node
+	for _, n := range c.nodes {
+		if n.unused {
+			old = append(old, n)
+		}
+		n.unused = true
+	}
+	c.mu.Unlock()
+	for _, n := range old {
+		if n.idle() {
+			c.mu.Lock()
+			delete(c.nodes, n.address)
+			c.mu.Unlock()
+			n.close()
 		}
 	}
 }

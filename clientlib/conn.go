@@ -2,32 +2,41 @@ package clientlib
 
 import (
 	"context"
-	"fmt"
 	"net"
-	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"pegasus/clientlib/route"
 	"pegasus/netcore/proto"
 )
 
 // A conn is one TCP connection with many requests in flight. Callers append their frames to one shared buffer under the
 // lock and leave; a writer goroutine takes whatever has gathered and writes it in one go, so that load makes writes
 // larger, not more numerous. A reader goroutine matches replies by seqid. A goroutine or a channel per request was
-// rejected: a wake-up costs more than the request.
+// rejected: a wake-up costs more than the request. A caller that finds nothing else in flight writes its frame itself, for
+// there is nothing to gather and a wake-up to save (conn_io.go).
 //
 // Invariant: whoever takes a call out of its slot, under mu, is the one who ends it.
 type conn struct {
+	node     *node
 	nc       net.Conn
 	maxFrame int
 
 	mu       sync.Mutex
 	slots    []slot // ring by seqid, a power of two
 	inflight int
-	waiters  int    // callers in waitRoom
-	seq      int32  // last one given out, > 0
-	out      []byte // frames that the writer has not taken
-	err      error  // set once, when the connection ended
+	waiters  int           // callers in waitRoom
+	seq      int32         // last one given out, > 0
+	out      []byte        // frames that nobody has taken to write
+	spare    []byte        // the other buffer, nil while it is being written
+	writing  bool          // somebody writes, outside the lock
+	earliest time.Duration // no deadline of a call in flight is before it
+	err      error         // set once, when the connection ended
+	silence  route.Silence
+
+	arrived atomic.Uint64 // that arrived
+	raw     *rawWriter    // writes without waiting; nil when nc cannot
 
 	wake  chan struct{} // cap 1: out is not empty, or err is set
 	freed chan struct{} // cap 1: there may be room; pulsed only while waiters > 0
@@ -37,62 +46,115 @@ type conn struct {
 type slot struct {
 	call *Call
 	seq  int32
+	at   time.Duration // when it was sent
 }
 
 // maxQueuedBytes bounds what may wait for the writer.
 const maxQueuedBytes = 32 << 20
 
-// readChunk is the initial size of the read buffer; it grows to the largest reply.
-const readChunk = 64 << 10
-
-func newConn(nc net.Conn, pipeline, maxFrame int) *conn {
+func newConn(n *node, nc net.Conn, pipeline, maxFrame int) *conn {
 	size := 1
 	for size < pipeline {
 		size *= 2
 	}
 	return &conn{
-		nc: nc, maxFrame: maxFrame, slots: make([]slot, size),
+		node: n, nc: nc, maxFrame: maxFrame, slots: make([]slot, size), raw: newRawWriter(nc),
 		wake: make(chan struct{}, 1), freed: make(chan struct{}, 1),
 	}
 }
 
-// start puts the call in flight. On an error the call was certainly not sent and still belongs to the caller. now is the
-// time from which the server's share of the deadline is counted.
-func (c *conn) start(call *Call, g proto.GPID, now time.Time) error {
-	timeout := max(call.deadline.Sub(now).Milliseconds(), 1)
+// started is what became of an attempt to put a call in flight.
+type started uint8
+
+const (
+	startOK    started = iota
+	startEnded         // the connection has ended
+	startNoRoom
+	startCanceled
+)
+
+// start puts the call in flight. Unless it returns startOK the call was certainly not sent and still belongs to the
+// caller. now is the time from which the server's share of the deadline is counted.
+func (c *conn) start(call *Call, g proto.GPID, now time.Duration, backup bool) started {
+	timeout := int32(min(max((call.deadline-now).Milliseconds(), 1), 1<<30))
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	call.conn.Store(c)
+	var no started
 	switch {
-	case call.canceled.Load(): // after the Store: either cancel finds this conn, or start sees the flag
-		return context.Canceled
+	case call.canceled.Load() != nil: // after the Store: either cancel finds this conn, or start sees the flag
+		no = startCanceled
 	case c.err != nil:
-		return errNotDialled
+		no = startEnded
 	case !c.room():
-		return ErrPipelineFull
+		no = startNoRoom
+	}
+	if no != startOK {
+		c.mu.Unlock()
+		return no
 	}
 	// A slow request keeps its slot while the ring goes round; seqids of occupied slots are passed over.
 	var s *slot
 	for {
-		if c.seq++; c.seq <= 0 {
-			c.seq = 1
-		}
+		c.next()
 		if s = &c.slots[int(c.seq)&(len(c.slots)-1)]; s.call == nil {
 			break
 		}
 	}
-	s.call, s.seq = call, c.seq
-	c.inflight++
-	empty := len(c.out) == 0
-	var mark int
-	c.out, mark = proto.AppendRequest(c.out, call.Code, g, c.seq, int32(min(timeout, 1<<30)), call.Hash)
-	c.out = append(c.out, call.Args...)
-	c.out = proto.FinishRequest(c.out, mark)
-	if empty {
-		pulse(c.wake)
+	s.call, s.seq, s.at, call.seq = call, c.seq, now, c.seq
+	if c.inflight == 0 || call.deadline < c.earliest {
+		c.earliest = call.deadline
 	}
+	c.inflight++
+	alone := c.inflight == 1
+	c.frame(call.Code, g, timeout, call.Hash, call.Args, backup)
 	c.offerRoom()
-	return nil
+	c.send(alone)
+	if alone {
+		c.node.client.clerk.stir()
+	}
+	return startOK
+}
+
+// post sends a request whose answer, if there is one, nobody wants.
+func (c *conn) post(code proto.Code, g proto.GPID, hash uint64, args []byte) {
+	c.mu.Lock()
+	if c.err != nil || len(c.out) > maxQueuedBytes {
+		c.mu.Unlock()
+		return
+	}
+	for {
+		c.next()
+		if c.slots[int(c.seq)&(len(c.slots)-1)].call == nil {
+			break
+		}
+		if c.inflight == len(c.slots) { // every slot is taken, so no seqid is free of one
+			c.mu.Unlock()
+			return
+		}
+	}
+	c.frame(code, g, 1000, hash, args, false)
+	c.send(false)
+}
+
+// next gives out a seqid. REQUIRES: mu is held.
+func (c *conn) next() {
+	if c.seq++; c.seq <= 0 {
+		c.seq = 1
+	}
+}
+
+// frame appends a request with the current seqid to out. REQUIRES: mu is held.
+func (c *conn) frame(code proto.Code, g proto.GPID, timeout int32, hash uint64, args []byte, backup bool) {
+	var mark int
+	if backup {
+		c.out, mark = proto.AppendBackupRequest(c.out, code, g, c.seq, timeout, hash)
+		c.out = append(c.out, args...)
+		c.out = proto.FinishBackupRequest(c.out, mark)
+		return
+	}
+	c.out, mark = proto.AppendRequest(c.out, code, g, c.seq, timeout, hash)
+	c.out = append(c.out, args...)
+	c.out = proto.FinishRequest(c.out, mark)
 }
 
 // room tells whether start would accept a call. REQUIRES: mu is held.
@@ -133,10 +195,8 @@ func pulse(ch chan struct{}) {
 	}
 }
 
-// take removes the call with a seqid from the ring. It returns nil for a seqid that is not in flight.
+// take removes the call with a seqid from the ring. It returns nil for a seqid that is not in flight. REQUIRES: mu is held.
 func (c *conn) take(seq int32) *Call {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	s := &c.slots[int(seq)&(len(c.slots)-1)]
 	if s.call == nil || s.seq != seq {
 		return nil
@@ -153,35 +213,91 @@ func (c *conn) release(s *slot) *Call {
 	return call
 }
 
-// cancel ends the call with err if it is still in flight here.
-func (c *conn) cancel(call *Call, err error) {
+// steal takes the call out of flight if it still is there under a seqid.
+func (c *conn) steal(call *Call, seq int32) bool {
 	c.mu.Lock()
-	i := slices.IndexFunc(c.slots, func(s slot) bool { return s.call == call })
-	if i >= 0 {
-		c.release(&c.slots[i])
+	defer c.mu.Unlock()
+	s := &c.slots[int(seq)&(len(c.slots)-1)]
+	if s.call != call || s.seq != seq {
+		return false
+	}
+	c.release(s)
+	return true
+}
+
+// cancel ends the call if it is in flight here.
+func (c *conn) cancel(call *Call, cause error) bool {
+	c.mu.Lock()
+	s := &c.slots[int(call.seq)&(len(c.slots)-1)]
+	mine := s.call == call
+	if mine {
+		c.release(s)
 	}
 	c.mu.Unlock()
-	if i >= 0 {
-		call.lost(err)
+	if mine {
+		call.target.ended(call, route.Late, proto.ErrOK, cause)
 	}
+	return mine
 }
 
 // expire ends the calls whose deadline is before now.
-func (c *conn) expire(now time.Time) {
+func (c *conn) expire(now time.Duration) {
 	var late []*Call
 	c.mu.Lock()
-	if c.inflight > 0 {
+	if c.inflight > 0 && c.earliest < now {
+		c.earliest = 1<<63 - 1
 		for i := range c.slots {
-			if s := &c.slots[i]; s.call != nil && now.After(s.call.deadline) {
+			switch s := &c.slots[i]; {
+			case s.call == nil:
+			case s.call.deadline < now:
 				late = append(late, c.release(s))
+			default:
+				c.earliest = min(c.earliest, s.call.deadline)
 			}
 		}
 	}
 	c.mu.Unlock()
 	for _, call := range late {
-		call.lost(ErrTimeout)
+		call.target.ended(call, route.Late, proto.ErrOK, ErrTimeout)
 	}
 }
+
+// listen does what a silence of the server asks for.
+func (c *conn) listen(now time.Duration) (busy bool) {
+	var inDoubt []doubt
+	c.mu.Lock()
+	busy = c.inflight > 0
+	alarm := c.silence.Look(now, c.arrived.Load(), busy)
+	if alarm == route.SuspectIt {
+		for i := range c.slots {
+			if call := c.slots[i].call; call != nil && call.table != nil {
+				inDoubt = append(inDoubt, doubt{call.table, call.part, call.version})
+			}
+		}
+	}
+	c.mu.Unlock()
+	switch alarm {
+	case route.SuspectIt:
+		for _, d := range inDoubt {
+			d.table.suspect(d.part, d.version)
+		}
+	case route.PingIt:
+		// A data request for no partition: servers answer ERR_HANDLER_NOT_FOUND at once (spec wire 4).
+		c.post(proto.CodeTTL, proto.GPID{}, 0, pingArgs)
+	case route.DropIt:
+		c.node.failed(errSilent)
+		c.fail(errSilent)
+	}
+	return busy
+}
+
+type doubt struct {
+	table   *Table
+	part    int32
+	version uint64
+}
+
+var pingArgs = proto.AppendBlobArg(nil, []byte{0, 1, 0})
 
 // fail ends the connection and every call in flight on it.
 func (c *conn) fail(err error) {
@@ -196,79 +312,11 @@ func (c *conn) fail(err error) {
 		}
 	}
 	c.mu.Unlock()
+	c.node.conn.CompareAndSwap(c, nil)
 	_ = c.nc.Close()
 	pulse(c.wake)
 	pulse(c.freed)
 	for _, call := range lost {
-		call.lost(err)
-	}
-}
-
-// write is the writer goroutine.
-func (c *conn) write() {
-	var buf []byte
-	for range c.wake {
-		c.mu.Lock()
-		buf, c.out = c.out, buf[:0]
-		err := c.err
-		c.offerRoom()
-		c.mu.Unlock()
-		if err != nil {
-			return
-		}
-		if len(buf) > 0 {
-			if _, err := c.nc.Write(buf); err != nil {
-				c.fail(ErrSessionReset)
-				return
-			}
-		}
-		if cap(buf) > 1<<20 { // do not keep the memory of a burst
-			buf = nil
-		}
-	}
-}
-
-// read is the reader goroutine.
-func (c *conn) read() {
-	buf := make([]byte, readChunk)
-	have, need := 0, 4
-	for {
-		if need > len(buf) {
-			buf = append(make([]byte, 0, need), buf[:have]...)[:need]
-		}
-		n, err := c.nc.Read(buf[have:])
-		have += n
-		if have >= need {
-			used, more, perr := c.replies(buf[:have])
-			if perr != nil {
-				c.fail(fmt.Errorf("%w: %w", ErrSessionReset, perr))
-				return
-			}
-			have = copy(buf, buf[used:have])
-			need = more
-		}
-		if err != nil {
-			c.fail(ErrSessionReset)
-			return
-		}
-	}
-}
-
-// replies ends the calls of all complete replies in b. It returns how many bytes it used, and how many the next reply
-// needs at least.
-func (c *conn) replies(b []byte) (used, need int, err error) {
-	for {
-		var r proto.Reply
-		n, more, err := proto.ParseReply(b[used:], c.maxFrame, &r)
-		if err != nil {
-			return used, 0, err
-		}
-		if n == 0 {
-			return used, more, nil
-		}
-		used += n
-		if call := c.take(r.Seq); call != nil {
-			call.answered(&r)
-		}
+		call.target.ended(call, route.Lost, proto.ErrOK, err)
 	}
 }

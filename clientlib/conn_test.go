@@ -1,23 +1,34 @@
 package clientlib
 
 import (
+	"bytes"
+	"context"
+	"encoding/binary"
 	"net"
 	"testing"
 	"time"
 
+	"pegasus/clientlib/route"
 	"pegasus/netcore/proto"
 )
 
 // sink counts ended calls.
 type sink struct{ n int }
 
-func (s *sink) ended(call *Call, code proto.ErrCode, cause error) { s.n++ }
+func (s *sink) ended(*Call, route.Outcome, proto.ErrCode, error) { s.n++ }
+
+// lone makes a connection without goroutines, of a client without any.
+func lone(nc net.Conn, pipeline int) (*Client, *conn) {
+	c := &Client{opt: Options{Timeout: time.Minute}, epoch: time.Now()}
+	c.clerk.client = c
+	return c, newConn(&node{client: c}, nc, pipeline, 1<<20)
+}
 
 // Sending a call and taking its reply allocates nothing once buffers have grown.
 func TestConnAllocatesNothing(t *testing.T) {
 	near, far := net.Pipe()
 	defer func() { _ = far.Close() }()
-	c := newConn(near, 64, 1<<20)
+	client, c := lone(near, 64)
 	defer c.fail(ErrClosed)
 	var s sink
 	call := &Call{Code: proto.CodeGet, Args: proto.AppendBlobArg(nil, []byte("\x00\x01kk"))}
@@ -31,12 +42,12 @@ func TestConnAllocatesNothing(t *testing.T) {
 	for seq := range int32(300) {
 		replies = append(replies, reply(seq))
 	}
-	now := time.Now()
+	now := client.now()
 	allocs := testing.AllocsPerRun(100, func() {
-		call.prepare(&s, time.Second)
+		call.prepare(&s, client)
 		c.out = c.out[:0] // in place of the writer
-		if err := c.start(call, proto.GPID{App: 2}, now); err != nil {
-			t.Fatal(err)
+		if c.start(call, proto.GPID{App: 2}, now, false) != startOK {
+			t.Fatal("not started")
 		}
 		frame := replies[c.seq]
 		if used, _, err := c.replies(frame); err != nil || used != len(frame) {
@@ -51,19 +62,64 @@ func TestConnAllocatesNothing(t *testing.T) {
 	}
 }
 
+// A whole synchronous operation allocates the value that it returns, and nothing else. The server is this goroutine.
+func TestOperationAllocatesItsResult(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector makes pools forget")
+	}
+	near, far := net.Pipe()
+	defer func() { _ = far.Close() }()
+	client, c := lone(near, 64)
+	defer c.fail(ErrClosed)
+	to := proto.ReplyTo{Code: proto.CodeGet}
+	frame, mark := proto.AppendReply(nil, &to, proto.ErrOK, 0)
+	frame = (&proto.ReadResponse{Value: make([]byte, 100)}).AppendResult(frame)
+	frame = proto.FinishReply(frame, mark)
+	seqAt := bytes.Index(frame, []byte("RPC_RRDB_RRDB_GET_ACK")) + len("RPC_RRDB_RRDB_GET_ACK")
+	table := &Table{client: client, name: "t"}
+	c.node.conn.Store(c)
+	m := route.Table{}
+	m.Next(0)
+	resp := &proto.QueryCfgResponse{AppID: 2, PartitionCount: 1, Partitions: []proto.PartitionConfiguration{{PID: proto.GPID{App: 2}, Ballot: 1}}}
+	if _, err := m.Answer(0, resp); err != nil {
+		t.Fatal(err)
+	}
+	table.routing.Store(&routing{m: m.Map(), nodes: []*node{c.node}})
+	key := []byte("key")
+	allocs := testing.AllocsPerRun(200, func() {
+		p := newPending(proto.CodeGet)
+		if err := p.encodeKey(key, key); err != nil {
+			t.Fatal(err)
+		}
+		table.Do(&p.Call)
+		c.out = c.out[:0] // in place of the writer
+		binary.BigEndian.PutUint32(frame[seqAt:], uint32(c.seq))
+		if used, _, err := c.replies(frame); err != nil || used != len(frame) {
+			t.Fatalf("used %d of %d, %v", used, len(frame), err)
+		}
+		p.wait(context.Background(), client)
+		if v, err := p.decodeGet(nil); err != nil || len(v) != 100 {
+			t.Fatalf("%d bytes, %v", len(v), err)
+		}
+		p.release()
+	})
+	if allocs != 1 {
+		t.Errorf("%v allocations per get, want that of the value", allocs)
+	}
+}
+
 // A request that is never answered keeps its slot while others go round the ring, and stale replies are ignored.
 func TestRingPassesOccupiedSlots(t *testing.T) {
 	near, far := net.Pipe()
 	defer func() { _ = far.Close() }()
-	c := newConn(near, 4, 1<<20)
+	client, c := lone(near, 4)
 	defer c.fail(ErrClosed)
 	c.seq = 1<<31 - 3 // the sequence wraps in this test
 	var s sink
 	start := func() *Call {
 		call := &Call{Code: proto.CodeGet}
-		call.prepare(&s, time.Minute)
-		if err := c.start(call, proto.GPID{}, time.Now()); err != nil {
-			t.Fatal(err)
+		if now := call.prepare(&s, client); c.start(call, proto.GPID{}, now, false) != startOK {
+			t.Fatal("not started")
 		}
 		return call
 	}
@@ -85,9 +141,8 @@ func TestRingPassesOccupiedSlots(t *testing.T) {
 		start()
 	}
 	extra := &Call{Code: proto.CodeGet}
-	extra.prepare(&s, time.Minute)
-	if err := c.start(extra, proto.GPID{}, time.Now()); err != ErrPipelineFull {
-		t.Errorf("fifth call: %v", err)
+	if now := extra.prepare(&s, client); c.start(extra, proto.GPID{}, now, false) != startNoRoom {
+		t.Error("a fifth call was started")
 	}
 	if c.take(slowSeq) != slow {
 		t.Error("the slow call lost its slot")

@@ -2,11 +2,11 @@ package clientlib
 
 import (
 	"context"
-	"errors"
-	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"pegasus/clientlib/route"
 	"pegasus/netcore/proto"
 )
 
@@ -15,40 +15,59 @@ type Table struct {
 	client *Client
 	name   string
 
-	route    atomic.Pointer[route]
-	fetching flight
+	routing atomic.Pointer[routing] // nil until meta has answered once
+
+	mu     sync.Mutex
+	route  route.Table
+	rnd    route.Rand
+	asking bool          // a goroutine carries questions to meta
+	news   chan struct{} // closed and replaced when a question has ended
+	askErr error         // of the last question
+	hedge  hedger
 }
 
-// route is where the partitions of a table are. It is immutable.
-type route struct {
-	appID   int32
-	primary []*node // by partition; nil when there is none
-	// moved maps the partition of a hash to the one that serves it: an unfinished split child is served by its parent.
-	moved   []int32
-	fetched time.Time
+// routing is where the partitions of a table are. It is immutable.
+type routing struct {
+	m       *route.Map
+	gone    proto.ErrCode // what meta said in place of a configuration
+	answers uint64        // of meta, so far
+	nodes   []*node       // by partition: where its primary wants requests; nil when there is none
 }
 
-// Open finds a table and returns a handle, the same for the same name.
-func (c *Client) Open(ctx context.Context, name string) (*Table, error) {
-	c.mu.Lock()
-	t := c.tables[name]
-	c.mu.Unlock()
-	if t != nil {
-		return t, nil
-	}
-	t = &Table{client: c, name: name}
+// OpenTable finds a table and returns a handle, the same for the same name.
+func (c *Client) OpenTable(ctx context.Context, name string) (*Table, error) {
 	ctx, cancel := c.bounded(ctx)
 	defer cancel()
-	if err := t.fetch(ctx); err != nil {
-		return nil, err
+	c.mu.Lock()
+	t := c.tables[name]
+	if t == nil {
+		t = &Table{client: c, name: name, rnd: c.seed(), news: make(chan struct{})}
+		t.route.Rand = c.seed()
+		t.hedge.init(c)
+		c.tables[name] = t
 	}
+	c.mu.Unlock()
+	for {
+		if r := t.routing.Load(); r != nil && r.gone == proto.ErrOK {
+			return t, nil
+		}
+		if err := t.ask(ctx); err != nil {
+			return nil, &OpError{Op: "OPEN", Table: name, Partition: -1, Class: ErrRetriable, Cause: err}
+		}
+		if r := t.routing.Load(); r != nil && r.gone != proto.ErrOK {
+			c.forget(t)
+			return nil, &OpError{Op: "OPEN", Table: name, Partition: -1, Class: ErrRefused, Cause: joined{ErrNoTable, r.gone}}
+		}
+	}
+}
+
+// forget drops a table that never existed.
+func (c *Client) forget(t *Table) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if known := c.tables[name]; known != nil {
-		return known, nil
+	if t.routing.Load().m == nil && c.tables[t.name] == t {
+		delete(c.tables, t.name)
 	}
-	c.tables[name] = t
-	return t, nil
 }
 
 // bounded gives ctx the client's timeout when it has no deadline.
@@ -63,164 +82,139 @@ func (c *Client) bounded(ctx context.Context) (context.Context, context.CancelFu
 func (t *Table) Name() string { return t.name }
 
 // Partitions returns how many partitions the table has, as far as the client knows.
-func (t *Table) Partitions() int { return len(t.route.Load().primary) }
+func (t *Table) Partitions() int { return len(t.routing.Load().nodes) }
 
-// refresh asks for the route unless it was fetched after since. It waits for the answer for a moment only: while no
-// meta server answers, the route that is known may still be the right one.
-func (t *Table) refresh(ctx context.Context, since time.Time) {
-	if t.route.Load().fetched.After(since) {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, retryMost)
-	defer cancel()
-	// An error shows in the next attempt, which meets the old route.
-	_ = t.fetching.join(ctx, t.client, func() error { return t.fetch(t.client.ctx) })
-}
-
-func (t *Table) fetch(ctx context.Context) error {
-	cfg, err := t.client.QueryConfig(ctx, t.name)
-	if err != nil {
-		return err
-	}
-	r := &route{
-		appID: cfg.AppID, fetched: time.Now(),
-		primary: make([]*node, len(cfg.Partitions)), moved: make([]int32, len(cfg.Partitions)),
-	}
-	for i := range cfg.Partitions {
-		p := &cfg.Partitions[i]
-		r.moved[i] = int32(i)
-		switch {
-		case p.Ballot < 0:
-			r.moved[i] = int32(i - len(cfg.Partitions)/2)
-		case p.Primary.IsValid():
-			r.primary[i] = t.client.node(p.Primary.String())
-		case p.HPPrimary.IsValid():
-			r.primary[i] = t.client.node(p.HPPrimary.String())
-		}
-	}
-	t.route.Store(r)
-	return nil
-}
-
-// checkConfig refuses answers that routing could not use.
-func checkConfig(name string, cfg *proto.QueryCfgResponse) error {
-	n := len(cfg.Partitions)
-	if n == 0 || n != int(cfg.PartitionCount) {
-		return fmt.Errorf("clientlib: table %s: %d of %d partitions in the answer", name, n, cfg.PartitionCount)
-	}
-	for i := range cfg.Partitions {
-		p := &cfg.Partitions[i]
-		if int(p.PID.Part) != i || p.PID.App != cfg.AppID || p.Ballot < 0 && (n%2 != 0 || i < n/2) {
-			return fmt.Errorf("clientlib: table %s: bad partition %v, ballot %d at index %d", name, p.PID, p.Ballot, i)
-		}
-	}
-	return nil
-}
+// Close is there for applications that come from the official client. A table lives as long as its client; it is always nil.
+func (t *Table) Close() error { return nil }
 
 // Do starts the call. It does not block: the call ends in OnDone, with ErrPipelineFull when there is no room, possibly
 // before Do returns. Do allocates nothing unless it must retry or the buffers of the call grow.
-func (t *Table) Do(call *Call) { t.try(call, call.prepare(t, t.client.opt.Timeout)) }
+func (t *Table) Do(call *Call) { t.do(call) }
 
-func (t *Table) try(call *Call, now time.Time) {
-	r := t.route.Load()
-	part := r.moved[call.Hash%uint64(len(r.moved))]
-	n := r.primary[part]
+// do is Do. It returns true when the call has ended with ErrPipelineFull.
+func (t *Table) do(call *Call) (full bool) {
+	now := call.prepare(t, t.client)
+	call.table = t
+	return t.try(call, now, true)
+}
+
+// roomPause is how long a call waits for room that has been on its way before.
+const roomPause = 5 * time.Millisecond
+
+// try makes an attempt. It returns true when there was no room for the first one, with which the call has ended.
+func (t *Table) try(call *Call, now time.Duration, first bool) (full bool) {
+	r := t.routing.Load()
+	if r.gone != proto.ErrOK {
+		t.waitForTable(call, r)
+		return false
+	}
+	part := r.m.Partition(call.Hash)
+	n := r.nodes[part]
+	call.part, call.version, call.node = part, r.m.Version, n
 	if n == nil {
-		t.later(call, errNoPrimary)
-		return
+		t.judge(call, now, route.Unsent, proto.ErrOK, errNoPrimary)
+		return false
 	}
 	cn := n.conn.Load()
 	if cn == nil {
-		t.later(call, errNotDialled)
+		if parked, why := n.parkUntilDialled(call); !parked {
+			t.judge(call, now, route.Unsent, proto.ErrOK, why)
+		}
+		return false
+	}
+	switch cn.start(call, proto.GPID{App: r.m.App, Part: part}, now, false) {
+	case startOK:
+	case startEnded:
+		t.judge(call, now, route.Unsent, proto.ErrOK, ErrSessionReset)
+	case startNoRoom:
+		if first {
+			call.end(call.failure(ErrRetriable, ErrPipelineFull))
+			return true
+		}
+		t.client.clerk.park(call, now+roomPause, nil)
+	case startCanceled:
+		call.stop(call.stopped())
+	}
+	return false
+}
+
+// waitForTable ends the call if meta has said, since the call began, that there is no such table; else it waits for that.
+func (t *Table) waitForTable(call *Call, r *routing) {
+	if call.heard != 0 && call.heard <= r.answers {
+		call.end(call.failure(ErrRefused, joined{ErrNoTable, r.gone}))
 		return
 	}
-	switch err := cn.start(call, proto.GPID{App: r.appID, Part: part}, now); {
-	case err == nil:
-	case errors.Is(err, errNotDialled):
-		t.later(call, err)
-	default:
-		call.done(err)
+	if call.heard == 0 {
+		call.heard = r.answers + 1
+	}
+	t.mu.Lock()
+	t.route.Refresh()
+	t.mu.Unlock()
+	t.client.clerk.park(call, call.deadline, t)
+	t.kick()
+	if now := t.routing.Load(); now.answers >= call.heard { // the answer came before the call was parked
+		t.client.clerk.releaseAll(t)
 	}
 }
 
 // ended decides what becomes of a call after an attempt.
-func (t *Table) ended(call *Call, code proto.ErrCode, cause error) {
-	write := call.Code.IsWrite()
-	switch {
-	case cause == nil && code == proto.ErrOK:
-		call.done(nil)
-	case cause == nil:
-		err := &ServerError{Code: code}
-		switch r := react(code); {
-		case r == giveUp:
-			call.done(err)
-		case r == unclear && write:
-			call.done(unknown(err))
-		default:
-			t.later(call, err)
-		}
-	case write:
-		call.done(unknown(cause))
-	case errors.Is(cause, ErrSessionReset):
-		t.later(call, cause)
-	default:
-		call.done(cause)
-	}
-}
-
-// The pause before the n-th further attempt doubles from retryFirst to retryMost.
-const (
-	retryFirst = 4 * time.Millisecond
-	retryMost  = 256 * time.Millisecond
-)
-
-// later tries the call again off the caller's goroutine: what went wrong needs a pause, a dial or a question to meta.
-func (t *Table) later(call *Call, cause error) {
-	if !t.client.spawn(func() { t.retry(call, cause) }) {
-		call.done(ErrClosed)
-	}
-}
-
-func (t *Table) retry(call *Call, cause error) {
-	failed := time.Now()
-	ctx, cancel := context.WithDeadline(t.client.ctx, call.deadline)
-	defer cancel()
-	if call.attempts++; call.attempts > 1 {
-		if err := t.client.pause(ctx, min(retryFirst<<min(call.attempts-2, 10), retryMost)); err != nil {
-			t.stop(call, err, cause)
+func (t *Table) ended(call *Call, how route.Outcome, code proto.ErrCode, cause error) {
+	if how == route.Replied {
+		if code == proto.ErrOK {
+			t.finish(call, nil)
 			return
 		}
+		cause = &ServerError{Code: code}
 	}
-	if !errors.Is(cause, errNotDialled) || call.attempts > 1 {
-		t.refresh(ctx, failed)
-	}
-	r := t.route.Load()
-	if n := r.primary[r.moved[call.Hash%uint64(len(r.moved))]]; n != nil {
-		if _, err := n.connect(ctx); err != nil {
-			cause = err
-		}
-	}
-	if err := ctx.Err(); err != nil {
-		t.stop(call, err, cause)
-		return
-	}
-	if call.canceled.Load() {
-		call.done(context.Canceled)
-		return
-	}
-	t.try(call, time.Now())
+	t.judge(call, t.client.now(), how, code, cause)
 }
 
-// stop ends a call that was certainly not executed, and says what kept it from being sent.
-func (t *Table) stop(call *Call, err, cause error) {
-	switch {
-	case errors.Is(err, context.DeadlineExceeded):
-		err = ErrTimeout
-	case errors.Is(err, context.Canceled):
-		err = ErrClosed
+// judge carries out the verdict on an attempt.
+func (t *Table) judge(call *Call, now time.Duration, how route.Outcome, code proto.ErrCode, cause error) {
+	t.mu.Lock()
+	v := call.attempts.Judge(call.harmful(), how, code, call.deadline-now, &t.rnd)
+	v.Suspect = v.Suspect && call.canceled.Load() == nil // who gives up says nothing about the server
+	newer := v.Suspect && t.route.Suspect(call.part, call.version)
+	t.mu.Unlock()
+	if v.Suspect && !newer {
+		t.kick()
 	}
-	if !errors.Is(err, cause) {
-		err = fmt.Errorf("%w: %w", err, cause)
+	if v.Late && how != route.Late {
+		cause = joined{ErrTimeout, cause}
+	}
+	switch v.Step {
+	case route.Again:
+		call.cause = cause
+		due := now + v.Pause
+		var key any
+		if newer {
+			due = now
+		}
+		if v.Suspect {
+			key = t
+		}
+		t.client.observe(Event{Kind: EventRetry, Table: t.name, Op: call.Code, Err: cause})
+		t.client.clerk.park(call, due, key)
+	case route.Refused:
+		t.finish(call, call.failure(ErrRefused, cause))
+	case route.Doubtful:
+		class := ErrUnknownOutcome
+		if !call.Code.IsWrite() {
+			class = ErrRetriable
+		}
+		t.finish(call, call.failure(class, cause))
+	default:
+		t.finish(call, call.failure(ErrRetriable, cause))
+	}
+}
+
+// finish ends the call and tells the observer.
+func (t *Table) finish(call *Call, err error) {
+	if t.client.opt.Observer != nil {
+		t.client.observe(Event{Kind: EventEnded, Table: t.name, Op: call.Code, Err: err, Took: t.client.now() - call.begun})
+	}
+	if call.hedging(err) {
+		t.hedge.took(t.client.now() - call.begun)
 	}
 	call.done(err)
 }

@@ -36,15 +36,15 @@ func (d *Pegasus) Dial(ctx context.Context, depth int) (Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	table, err := client.Open(ctx, d.Table)
+	table, err := client.OpenTable(ctx, d.Table)
 	if err != nil {
-		client.Close()
+		_ = client.Close()
 		return nil, fmt.Errorf("opening table %s: %w", d.Table, err)
 	}
 	return &pegasusConn{client: client, table: table}, nil
 }
 
-func (c *pegasusConn) Close() { c.client.Close() }
+func (c *pegasusConn) Close() { _ = c.client.Close() }
 
 func (c *pegasusConn) Slot() Slot {
 	s := &pegasusSlot{table: c.table}

@@ -94,7 +94,7 @@ func TestRunWithErrors(t *testing.T) {
 	n := 0
 	c.SetRule(func(int, *proto.Request) (clienttest.Action, proto.ErrCode) {
 		if n++; n%10 == 0 {
-			return clienttest.Serve, proto.ErrBusy
+			return clienttest.Serve, proto.ErrACLDeny
 		}
 		return clienttest.Serve, proto.ErrOK
 	})
@@ -104,7 +104,7 @@ func TestRunWithErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Ops != 900 || r.Failed != 100 || len(r.Errors) != 1 {
+	if r.Ops != 900 || r.Failed != 100 || len(r.Errors) != 2 { // one text for reads, one for writes
 		t.Errorf("%d ops, %d failed: %v", r.Ops, r.Failed, r.Errors)
 	}
 }

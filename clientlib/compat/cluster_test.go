@@ -64,7 +64,7 @@ func newWorld(t *testing.T, c cluster) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(client.Close)
+	t.Cleanup(func() { _ = client.Close() })
 	w := &world{
 		cluster: c, client: client, replicas: slices.Sorted(slices.Values(c.Replicas())),
 		appOf: map[string]int32{}, labelOf: map[int32]string{}, made: map[string]int{},

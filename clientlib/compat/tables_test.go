@@ -54,12 +54,12 @@ func makeTables(t *testing.T, w *world) {
 // makeNeighbours writes the records of neighbours, behind all keys of the recordings.
 func makeNeighbours(t *testing.T, w *world) {
 	for _, n := range neighbours {
-		table, err := w.client.Open(context.Background(), n.table)
+		table, err := w.client.OpenTable(context.Background(), n.table)
 		if err != nil {
 			t.Fatal(err)
 		}
 		hashKey := hashKeyOf(n.partition, uint64(table.Partitions()))
-		if err := table.Set(context.Background(), hashKey, nil, []byte("neighbour"), 0); err != nil {
+		if err := table.Set(context.Background(), hashKey, nil, []byte("neighbour")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -67,7 +67,7 @@ func makeNeighbours(t *testing.T, w *world) {
 
 // waitEnv returns when the environment shows in what every partition answers.
 func (w *world) waitEnv(ctx context.Context, tb *golden.Table, key, value string) error {
-	table, err := w.client.Open(ctx, tb.Name)
+	table, err := w.client.OpenTable(ctx, tb.Name)
 	if err != nil {
 		return err
 	}

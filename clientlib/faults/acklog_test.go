@@ -43,7 +43,7 @@ func (a *ackLog) work(l *load, part int) {
 		ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
 		defer cancel()
 		res := acked
-		switch err := a.table.Set(ctx, []byte(key), sortKey, []byte(valueOf(key)), 0); {
+		switch err := a.table.Set(ctx, []byte(key), sortKey, []byte(valueOf(key))); {
 		case err == nil:
 			l.parts[part].count(true)
 		case errors.Is(err, clientlib.ErrUnknownOutcome):
@@ -104,9 +104,6 @@ func (a *ackLog) checkKey(key string, res outcome) error {
 		ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
 		defer cancel()
 		value, err = a.table.Get(ctx, []byte(key), sortKey)
-		if errors.Is(err, clientlib.ErrNotFound) {
-			value, err = nil, nil
-		}
 		return err
 	})
 	switch {

@@ -56,7 +56,7 @@ func (w *world) dial() *clientlib.Client {
 	w.t.Helper()
 	client, err := w.Client()
 	w.ok(err)
-	w.t.Cleanup(client.Close)
+	w.t.Cleanup(func() { _ = client.Close() })
 	return client
 }
 

@@ -41,12 +41,12 @@ func TestFullDisk(t *testing.T) {
 	for _, n := range w.Nodes {
 		pids[n.Name] = n.PID()
 	}
-	handle, err := w.client.Open(contextFor(t), table)
+	handle, err := w.client.OpenTable(contextFor(t), table)
 	w.ok(err)
 	put := func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		return handle.Set(ctx, []byte("full"), []byte("s"), make([]byte, 1000), 0)
+		return handle.Set(ctx, []byte("full"), []byte("s"), make([]byte, 1000))
 	}
 	ballots := func() (list []int64) {
 		cfg, err := w.client.QueryConfig(contextFor(t), table)

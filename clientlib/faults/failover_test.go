@@ -48,7 +48,7 @@ func startProbe(tb *clientlib.Table, part int) *probe {
 			}
 			ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
 			a := attempt{from: time.Now()}
-			a.err = tb.Set(ctx, key, sortKey, []byte("v"), 0)
+			a.err = tb.Set(ctx, key, sortKey, []byte("v"))
 			a.to = time.Now()
 			cancel()
 			p.mu.Lock()
@@ -151,7 +151,7 @@ const servedInARow = 20
 // watch has a probe on each partition while something happens to them.
 func (w *world) watch(r *row, parts []int, event func()) {
 	w.t.Helper()
-	tb, err := w.client.Open(contextFor(w.t), table)
+	tb, err := w.client.OpenTable(contextFor(w.t), table)
 	w.ok(err)
 	start := time.Now()
 	probes := make([]*probe, len(parts))

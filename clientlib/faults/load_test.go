@@ -109,7 +109,7 @@ func startLoad(t *testing.T, client *clientlib.Client, table, name string, seed 
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	tb, err := client.Open(ctx, table)
+	tb, err := client.OpenTable(ctx, table)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,17 +220,17 @@ func perform(ctx context.Context, tb *clientlib.Table, key string, o *op) (err e
 	case opGet:
 		var value []byte
 		value, err = tb.Get(ctx, hash, sortKey)
-		if errors.Is(err, clientlib.ErrNotFound) {
+		if err == nil && value == nil {
 			return nil
 		}
 		o.seen = content{true, string(value)}
 	case opSet:
-		err = tb.Set(ctx, hash, sortKey, []byte(o.value), 0)
+		err = tb.Set(ctx, hash, sortKey, []byte(o.value))
 	case opDel:
 		err = tb.Del(ctx, hash, sortKey)
 	case opIncr:
 		var sum int64
-		sum, err = tb.Incr(ctx, hash, sortKey, o.by, 0)
+		sum, err = tb.Incr(ctx, hash, sortKey, o.by)
 		o.seen = content{true, strconv.FormatInt(sum, 10)}
 	case opCAS:
 		err = checkAndSet(ctx, tb, hash, o)
@@ -242,34 +242,16 @@ func perform(ctx context.Context, tb *clientlib.Table, key string, o *op) (err e
 }
 
 func checkAndSet(ctx context.Context, tb *clientlib.Table, hash []byte, o *op) error {
-	req := proto.CheckAndSetRequest{
-		HashKey: hash, CheckSortKey: sortKey, CheckType: proto.CheckNotExist, SetValue: []byte(o.value), ReturnCheckValue: true,
-	}
+	check, operand := clientlib.CheckTypeValueNotExist, []byte(nil)
 	if o.expect.there {
-		req.CheckType, req.CheckOperand = proto.CheckBytesEqual, []byte(o.expect.value)
+		check, operand = clientlib.CheckTypeBytesEqual, []byte(o.expect.value)
 	}
-	ended := make(chan struct{})
-	call := &clientlib.Call{
-		Code: proto.CodeCheckAndSet, Hash: proto.KeyHash(hash), Args: req.AppendArgs(nil), Timeout: opTimeout,
-		OnDone: func(*clientlib.Call) { close(ended) },
-	}
-	tb.Do(call)
-	<-ended // the call has a deadline of its own
-	if call.Err != nil {
-		return call.Err
-	}
-	var r proto.CheckResponse
-	if err := r.DecodeResult(call.Result); err != nil {
+	r, err := tb.CheckAndSet(ctx, hash, sortKey, check, operand, sortKey, []byte(o.value),
+		&clientlib.CheckAndSetOptions{ReturnCheckValue: true})
+	if err != nil {
 		return err
 	}
-	o.seen = content{r.ValueExist, string(r.Value)}
-	switch r.Error {
-	case proto.StorageOK:
-		o.applied = true
-	case proto.StorageTryAgain:
-	default:
-		return &clientlib.ServerError{Status: r.Error}
-	}
+	o.seen, o.applied = content{r.CheckValueExist, string(r.CheckValue)}, r.SetSucceed
 	return nil
 }
 

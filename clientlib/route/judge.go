@@ -41,6 +41,8 @@ type Verdict struct {
 	Step    Step
 	Pause   time.Duration // with Again
 	Suspect bool          // the route is in doubt: Table.Suspect
+	// Late, with Exhausted or Doubtful, says that the deadline has passed, or would before another attempt.
+	Late bool
 }
 
 // meaning is what an error code says of a data request.
@@ -116,12 +118,12 @@ func (a *Attempts) Judge(write bool, outcome Outcome, code proto.ErrCode, left t
 		v = Verdict{Step: Again, Suspect: true, Pause: a.pause(rnd)}
 	case Late:
 		if write {
-			return Verdict{Step: Doubtful, Suspect: true}
+			return Verdict{Step: Doubtful, Suspect: true, Late: true}
 		}
-		return Verdict{Step: Exhausted, Suspect: true}
+		return Verdict{Step: Exhausted, Suspect: true, Late: true}
 	}
 	if v.Step == Again && v.Pause >= left {
-		v.Step = Exhausted
+		v.Step, v.Late = Exhausted, true
 	}
 	return v
 }

@@ -29,6 +29,9 @@ type Metas struct {
 // Set gives the addresses of the meta servers, at least one. The slice is kept.
 func (m *Metas) Set(list []string) { m.list, m.next = list, 0 }
 
+// Lost tells whether the last round of all meta servers found no leader.
+func (m *Metas) Lost() bool { return m.misses >= len(m.list) }
+
 // Pick returns the address to ask.
 func (m *Metas) Pick() string {
 	if m.leader != "" {

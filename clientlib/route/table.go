@@ -79,6 +79,10 @@ func (t *Table) Next(now time.Duration) (q Question, wait time.Duration, ok bool
 // Answer takes meta's answer to the question under way. It returns whether requests that wait may find what they wait for
 // now. The error is that of an answer that makes no sense, which counts as none.
 func (t *Table) Answer(now time.Duration, resp *proto.QueryCfgResponse) (changed bool, err error) {
+	if resp.Err == proto.ErrBusyCreating {
+		t.missed(now)
+		return false, resp.Err
+	}
 	if resp.Err != proto.ErrOK {
 		changed = t.gone != resp.Err
 		t.gone = resp.Err

@@ -21,8 +21,8 @@ func openTemp(t *testing.T, ctx context.Context, c *Cluster) *clientlib.Table {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(client.Close)
-	table, err := client.Open(ctx, "temp")
+	t.Cleanup(func() { _ = client.Close() })
+	table, err := client.OpenTable(ctx, "temp")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func TestLifeOfACluster(t *testing.T) {
 	}
 	for i := range rowsWritten {
 		hash, sort, value := key(i)
-		if err := table.Set(ctx, hash, sort, value, 0); err != nil {
+		if err := table.Set(ctx, hash, sort, value); err != nil {
 			t.Fatal(err)
 		}
 	}

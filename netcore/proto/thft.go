@@ -186,6 +186,33 @@ func FinishRequest(dst []byte, mark int) []byte {
 	return dst
 }
 
+// AppendBackupRequest is AppendRequest for a read that a secondary may answer: a version 1 request, which has a flag for
+// that. FinishBackupRequest completes it.
+func AppendBackupRequest(dst []byte, code Code, g GPID, seq int32, timeoutMS int32, hash uint64) (out []byte, mark int) {
+	mark = len(dst)
+	dst = append(dst, magicTHFT...)
+	dst = AppendI32(dst, 1)
+	dst = AppendI32(dst, backupMetaLen)
+	dst = AppendI32(dst, 0) // body length
+	dst = appendI32Field(dst, 1, g.App)
+	dst = appendI32Field(dst, 2, g.Part)
+	dst = appendI32Field(dst, 3, timeoutMS)
+	dst = appendI64Field(dst, 4, int64(hash))
+	dst = append(appendBoolField(dst, 5, true), TStop)
+	dst = binary.BigEndian.AppendUint32(dst, thriftVersion1|msgCall)
+	dst = AppendBlob(dst, code.String())
+	return AppendI32(dst, seq), mark
+}
+
+// backupMetaLen is the size of the request meta with all its fields: three i32, an i64, a bool and the stop byte.
+const backupMetaLen = 3*7 + 11 + 4 + 1
+
+// FinishBackupRequest completes the frame that AppendBackupRequest began at mark.
+func FinishBackupRequest(dst []byte, mark int) []byte {
+	binary.BigEndian.PutUint32(dst[mark+12:], uint32(len(dst)-mark-thft1PrefixLen-backupMetaLen))
+	return dst
+}
+
 // Reply is one parsed THFT reply. The slices are views into the frame.
 type Reply struct {
 	Err  []byte // name of the RPC-level error, ERR_OK when Body holds a result

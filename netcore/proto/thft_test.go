@@ -221,3 +221,21 @@ func TestParseReplyErrors(t *testing.T) {
 		t.Error(r.Code())
 	}
 }
+
+func TestBackupRequest(t *testing.T) {
+	out, mark := AppendBackupRequest([]byte("before"), CodeGet, GPID{App: 7, Part: 3}, 9, 1500, 1<<63+5)
+	out = FinishBackupRequest(AppendBlobArg(out, []byte("\x00\x01k")), mark)
+	frame := out[len("before"):]
+	var req Request
+	n, _, err := ParseTHFT(append(frame, "next"...), 1<<20, &req)
+	if err != nil || n != len(frame) {
+		t.Fatalf("%d of %d bytes, %v", n, len(frame), err)
+	}
+	if !req.Backup || req.Framing != FramingTHFT1 || req.Code != CodeGet || req.Seq != 9 || req.Hash != 1<<63+5 ||
+		req.TimeoutMS != 1500 || req.GPID != (GPID{App: 7, Part: 3}) {
+		t.Errorf("%+v", req)
+	}
+	if key, err := DecodeBlobArg(req.Args); err != nil || string(key) != "\x00\x01k" {
+		t.Errorf("%q, %v", key, err)
+	}
+}
