@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"pegasus/engine/rocks"
-	"pegasus/netcore/httpfront"
 	"pegasus/netcore/proto"
 )
 
@@ -96,17 +95,4 @@ func commandHelp(args []string) string {
 
 func (n *Node) version() string {
 	return fmt.Sprintf("Pegasus Server %s (%s, rocksdb %s)", Version, runtime.Version(), rocks.BuildProfile())
-}
-
-// http answers a request for the port's HTTP side. It is called on a loop, so it must not block.
-func (n *Node) http(req *httpfront.Request) httpfront.Response {
-	path, err := req.Path()
-	if err != nil {
-		return httpfront.Response{Status: 400, ContentType: "text/plain", Body: []byte(err.Error())}
-	}
-	if path == "version" {
-		body := fmt.Sprintf("{\"Version\":%q,\"GitCommit\":%q}\n", Version, Commit)
-		return httpfront.Response{Status: 200, ContentType: "text/plain", Body: []byte(body)}
-	}
-	return httpfront.Response{Status: 404, ContentType: "text/plain", Body: fmt.Appendf(nil, "service not found for %q", path)}
 }

@@ -60,7 +60,9 @@ type Node struct {
 	transferAddress proto.HostPort
 	transferBudget  *transfer.Budget // one for all copies in both directions
 
-	slow *slowLog
+	slow      *slowLog
+	collector *collector
+	pages     *lane.Lane // HTTP pages are made here
 
 	foreign     []*mutlog.Foreign // logs of shards that a former run had
 	locks       []io.Closer       // of the data directories
@@ -164,6 +166,7 @@ func (n *Node) start() error {
 		return err
 	}
 	n.dialer = lane.New("dialer", 1, 1)
+	n.pages = lane.New("pages", pageWorkers, pageQueue)
 	for i := range n.opts.Shards {
 		n.shards = append(n.shards, n.newShard(proto.ShardID(i)))
 	}
@@ -179,6 +182,8 @@ func (n *Node) start() error {
 		return err
 	}
 	n.link = newMetaLink(n.shards[0])
+	n.collector = newCollector(n)
+	n.watching.Go(func() { n.collector.run(n.life.Done()) })
 	n.complete.Store(true)
 	for _, sh := range n.shards {
 		sh.deliverLater(&startShard{})

@@ -100,30 +100,3 @@ func (sh *Shard) dispatch(s *loop.Session, st *sessionState, req *proto.Request,
 
 // Closed is told when a session ended. Its requests go on; their replies find no session.
 func (sh *Shard) Closed(*loop.Session, error) {}
-
-func (sh *Shard) serveHTTP(s *loop.Session, st *sessionState, in []byte) (consumed, need int, err error) {
-	for consumed < len(in) && !s.Congested() {
-		req, n, more, err := st.http.Next(in[consumed:])
-		consumed += n
-		if err != nil {
-			if refusal, ok := httpfront.Refusal(err); ok {
-				s.SetOut(refusal.Append(s.Out()))
-			}
-			return consumed, 0, err
-		}
-		if req == nil {
-			if st.http.WantsContinue() {
-				s.SetOut(httpfront.AppendContinue(s.Out()))
-			}
-			return consumed, more, nil
-		}
-		reply := sh.node.http(req)
-		reply.Close = req.Close
-		s.SetOut(reply.Append(s.Out()))
-		if req.Close {
-			s.Close(nil)
-			return consumed, 0, nil
-		}
-	}
-	return consumed, 0, nil
-}

@@ -97,6 +97,12 @@ func (n *Node) release() error {
 		n.endLife()
 		n.watching.Wait()
 	}
+	if n.pages != nil {
+		n.pages.Close()
+	}
+	if n.collector != nil {
+		errs = append(errs, n.collector.export.Close())
+	}
 	if n.transfers != nil {
 		n.transfers.Close()
 	}

@@ -14,6 +14,9 @@ type Response struct {
 	Close       bool // announce that the connection is closed afterwards
 }
 
+// Text is a short answer in plain text.
+func Text(status int, text string) Response { return Response{Status: status, Body: []byte(text)} }
+
 // Append appends the response to dst. The header has the shape of Apache Pegasus: Content-Type, Content-Length,
 // Location if any; "Connection: close" only when it is.
 func (r *Response) Append(dst []byte) []byte {

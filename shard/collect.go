@@ -1,0 +1,281 @@
+package shard
+
+import (
+	"strings"
+	"sync"
+	"time"
+
+	"pegasus/consensus/mutlog"
+	"pegasus/engine"
+	"pegasus/netcore/metric"
+	"pegasus/netcore/metric/export"
+	"pegasus/netcore/proto"
+)
+
+// Once a second the collector sends every shard a census through its mailbox. The shard fills it with copies of its counters
+// and the collector takes it back: nothing is shared, nothing is locked on a loop, and the memory goes round. Two of them per
+// shard take turns, one on its way and one to look at. What has not changed since a census was last filled is not copied again,
+// so idle replicas cost their loop a comparison per kind of request.
+//
+// A loop that does not answer keeps its census; its figures then stand still.
+
+const (
+	collectInterval = time.Second
+	// percentilesEvery is how many rounds make the period that percentiles are about.
+	percentilesEvery = 10
+	// sizesEveryRounds is how many rounds share one look at the sizes of the stores, which asks each of them.
+	sizesEveryRounds = 10
+)
+
+// census is what a shard tells of itself.
+type census struct {
+	shard    *Shard
+	back     chan *census
+	round    uint64
+	at       int64 // when it was filled, on the node's clock
+	stats    Stats
+	failures failures
+	logMeter logMeter
+	log      mutlog.Stats
+	replicas map[proto.GPID]*replicaCensus
+}
+
+// replicaCensus is what a shard tells of a replica.
+type replicaCensus struct {
+	seen  uint64 // round
+	gpid  proto.GPID
+	table string
+	disk  string
+	role  int32 // consensus.Role
+	state lifecycle
+
+	prepared, committed, flushed proto.Decree
+	inFlight, queued, scanners   int
+
+	store engine.Store // nil unless it is open
+	kinds meter        // copies
+}
+
+func (c *census) deliver(sh *Shard) {
+	c.at = sh.clock()
+	c.stats, c.failures, c.logMeter, c.log = sh.stats, sh.failures, sh.logMeter, sh.log.Stats()
+	for g, p := range sh.partitions {
+		r := c.replicas[g]
+		if r == nil {
+			r = &replicaCensus{gpid: g}
+			c.replicas[g] = r
+		}
+		r.take(p)
+		r.seen = c.round
+	}
+	for g, r := range c.replicas {
+		if r.seen != c.round {
+			delete(c.replicas, g)
+		}
+	}
+	c.back <- c // has room for all that are under way
+}
+
+func (r *replicaCensus) take(p *partition) {
+	r.table, r.disk, r.state, r.store = p.app.AppName, p.dir.tag, p.state, p.store
+	r.role, r.prepared, r.committed, r.flushed = 0, 0, 0, p.flushed
+	if p.replica != nil {
+		r.role, r.prepared, r.committed = int32(p.replica.Role()), p.replica.Prepared(), p.replica.Committed()
+	}
+	r.inFlight, r.queued, r.scanners = len(p.inFlight), len(p.queue), len(p.scanners.waiting)
+	for k, m := range p.meter {
+		switch mine := r.kinds[k]; {
+		case m == nil:
+			r.kinds[k] = nil // a replica that was opened again counts anew
+		case mine == nil:
+			c := *m
+			r.kinds[k] = &c
+		case mine.latency.Count() != m.latency.Count() || mine.bytes != m.bytes:
+			*mine = *m
+		}
+	}
+}
+
+// collector is the goroutine that asks, and what it has.
+type collector struct {
+	node    *Node
+	arrived chan *census
+	export  *export.Exporter
+	series  *series
+
+	mu      sync.Mutex // guards what follows against those who look
+	newest  []*census  // by shard; nil before the first
+	spare   []*census
+	periods map[proto.GPID]*replicaPeriod
+	tables  map[string]*tablePeriod // by label
+	sizes   map[proto.GPID]engine.Stats
+}
+
+// replicaPeriod holds what percentiles of the last period are made of.
+type replicaPeriod struct {
+	base        meter
+	percentiles [kindCount]export.Percentiles
+}
+
+type tablePeriod struct{ percentiles [kindCount]export.Percentiles }
+
+func newCollector(n *Node) *collector {
+	c := &collector{
+		node: n, arrived: make(chan *census, 2*len(n.shards)), export: export.New(),
+		newest: make([]*census, len(n.shards)), periods: map[proto.GPID]*replicaPeriod{}, tables: map[string]*tablePeriod{},
+		sizes: map[proto.GPID]engine.Stats{},
+	}
+	for _, sh := range n.shards {
+		c.spare = append(c.spare, &census{shard: sh, back: c.arrived, replicas: map[proto.GPID]*replicaCensus{}})
+	}
+	c.series = newSeries(c)
+	return c
+}
+
+// run collects until stop is closed.
+func (c *collector) run(stop <-chan struct{}) {
+	tick := time.NewTicker(collectInterval)
+	defer tick.Stop()
+	for round := uint64(1); ; {
+		select {
+		case a := <-c.arrived:
+			c.absorb(a)
+		case <-tick.C:
+			c.ask(round)
+			c.series.update()
+			if round%percentilesEvery == 0 {
+				c.endPeriod()
+			}
+			if round%sizesEveryRounds == 1 {
+				c.measure()
+			}
+			round++
+		case <-stop:
+			return
+		}
+	}
+}
+
+// ask sends out the censuses that are at home.
+func (c *collector) ask(round uint64) {
+	for i, sh := range c.node.shards {
+		if a := c.spare[i]; a != nil {
+			c.spare[i], a.round = nil, round
+			if sh.loop.PostMust(a) != nil {
+				c.spare[i] = a // the loop has stopped
+			}
+		}
+	}
+}
+
+func (c *collector) absorb(a *census) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := a.shard.id
+	if c.spare[i] = c.newest[i]; c.spare[i] == nil {
+		c.spare[i] = &census{shard: a.shard, back: c.arrived, replicas: map[proto.GPID]*replicaCensus{}}
+	}
+	c.newest[i] = a
+}
+
+// endPeriod works out the percentiles of the period that ends now, and begins the next one.
+func (c *collector) endPeriod() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	there := map[proto.GPID]bool{}
+	sums := map[string]*[kindCount]metric.Coarse{}
+	for _, a := range c.newest {
+		if a == nil {
+			continue
+		}
+		for g, r := range a.replicas {
+			there[g] = true
+			c.endReplicaPeriod(g, r, sums)
+		}
+	}
+	for g := range c.periods {
+		if !there[g] {
+			delete(c.periods, g)
+			delete(c.sizes, g)
+		}
+	}
+	clear(c.tables)
+	for name, kinds := range sums {
+		t := &tablePeriod{}
+		for k := range kinds {
+			t.percentiles[k] = export.PercentilesOf(&kinds[k])
+		}
+		c.tables[name] = t
+	}
+}
+
+func (c *collector) endReplicaPeriod(g proto.GPID, r *replicaCensus, sums map[string]*[kindCount]metric.Coarse) {
+	p := c.periods[g]
+	if p == nil {
+		p = &replicaPeriod{}
+		c.periods[g] = p
+	}
+	sum := sums[label(r.table)]
+	if sum == nil {
+		sum = new([kindCount]metric.Coarse)
+		sums[label(r.table)] = sum
+	}
+	for k, m := range r.kinds {
+		if m == nil {
+			p.base[k], p.percentiles[k] = nil, export.Percentiles{}
+			continue
+		}
+		base := p.base[k]
+		if base == nil || base.latency.Count() > m.latency.Count() {
+			base = &noneCounted
+		}
+		var recent metric.Coarse
+		recent.Since(&m.latency, &base.latency)
+		p.percentiles[k] = export.PercentilesOf(&recent)
+		sum[k].Merge(&recent)
+		if p.base[k] == nil {
+			p.base[k] = new(kindMeter)
+		}
+		*p.base[k] = *m
+	}
+}
+
+var noneCounted kindMeter
+
+// measure asks the stores for their figures. It may wait for them.
+func (c *collector) measure() {
+	stores := map[proto.GPID]engine.Store{}
+	c.look(func(_ *census, r *replicaCensus) {
+		if r.store != nil {
+			stores[r.gpid] = r.store
+		}
+	})
+	sizes := make(map[proto.GPID]engine.Stats, len(stores))
+	for g, s := range stores {
+		sizes[g] = s.Stats()
+	}
+	c.mu.Lock()
+	c.sizes = sizes
+	c.mu.Unlock()
+}
+
+// look calls fn for every replica, while nothing changes.
+func (c *collector) look(fn func(*census, *replicaCensus)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.each(fn)
+}
+
+// each is look for those who hold the lock.
+func (c *collector) each(fn func(*census, *replicaCensus)) {
+	for _, a := range c.newest {
+		if a != nil {
+			for _, r := range a.replicas {
+				fn(a, r)
+			}
+		}
+	}
+}
+
+// label makes a table's name fit for a label: metrics take valid UTF-8 only.
+func label(table string) string { return strings.ToValidUTF8(table, "?") }
