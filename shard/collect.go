@@ -3,6 +3,7 @@ package shard
 import (
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pegasus/consensus/mutlog"
@@ -32,6 +33,7 @@ type census struct {
 	shard    *Shard
 	back     chan *census
 	round    uint64
+	last     bool  // of a period
 	at       int64 // when it was filled, on the node's clock
 	stats    Stats
 	failures failures
@@ -54,6 +56,8 @@ type replicaCensus struct {
 
 	store engine.Store // nil unless it is open
 	kinds meter        // copies
+
+	hotReads, hotWrites *hotSketch // of the period before, when the census is the last of one
 }
 
 func (c *census) deliver(sh *Shard) {
@@ -65,7 +69,7 @@ func (c *census) deliver(sh *Shard) {
 			r = &replicaCensus{gpid: g}
 			c.replicas[g] = r
 		}
-		r.take(p)
+		r.take(p, c.last)
 		r.seen = c.round
 	}
 	for g, r := range c.replicas {
@@ -76,7 +80,9 @@ func (c *census) deliver(sh *Shard) {
 	c.back <- c // has room for all that are under way
 }
 
-func (r *replicaCensus) take(p *partition) {
+func (r *replicaCensus) take(p *partition, last bool) {
+	p.hotReads.take(&r.hotReads, last)
+	p.hotWrites.take(&r.hotWrites, last)
 	r.table, r.disk, r.state, r.store = p.app.AppName, p.dir.tag, p.state, p.store
 	r.role, r.prepared, r.committed, r.flushed = 0, 0, 0, p.flushed
 	if p.replica != nil {
@@ -107,22 +113,29 @@ type collector struct {
 	newest  []*census  // by shard; nil before the first
 	spare   []*census
 	periods map[proto.GPID]*replicaPeriod
-	tables  map[string]*tablePeriod // by label
 	sizes   map[proto.GPID]engine.Stats
+
+	recent atomic.Pointer[map[proto.GPID]*recentLoad] // for the loops, which must not wait for mu
 }
 
-// replicaPeriod holds what percentiles of the last period are made of.
+// replicaPeriod is the last period of a replica.
 type replicaPeriod struct {
-	base        meter
-	percentiles [kindCount]export.Percentiles
+	shard  *Shard
+	base   meter // as it ended
+	recent [kindCount]*metric.Coarse
+	load   recentLoad
 }
 
-type tablePeriod struct{ percentiles [kindCount]export.Percentiles }
+// recentLoad is what meta is told of it, nanoseconds. It is not changed once it is published.
+type recentLoad struct {
+	readP50, readP99, writeP50, writeP99 int64
+	hot                                  []proto.HotKey
+}
 
 func newCollector(n *Node) *collector {
 	c := &collector{
 		node: n, arrived: make(chan *census, 2*len(n.shards)), export: export.New(),
-		newest: make([]*census, len(n.shards)), periods: map[proto.GPID]*replicaPeriod{}, tables: map[string]*tablePeriod{},
+		newest: make([]*census, len(n.shards)), periods: map[proto.GPID]*replicaPeriod{},
 		sizes: map[proto.GPID]engine.Stats{},
 	}
 	for _, sh := range n.shards {
@@ -143,9 +156,6 @@ func (c *collector) run(stop <-chan struct{}) {
 		case <-tick.C:
 			c.ask(round)
 			c.series.update()
-			if round%percentilesEvery == 0 {
-				c.endPeriod()
-			}
 			if round%sizesEveryRounds == 1 {
 				c.measure()
 			}
@@ -160,7 +170,7 @@ func (c *collector) run(stop <-chan struct{}) {
 func (c *collector) ask(round uint64) {
 	for i, sh := range c.node.shards {
 		if a := c.spare[i]; a != nil {
-			c.spare[i], a.round = nil, round
+			c.spare[i], a.round, a.last = nil, round, round%percentilesEvery == 0
 			if sh.loop.PostMust(a) != nil {
 				c.spare[i] = a // the loop has stopped
 			}
@@ -176,68 +186,70 @@ func (c *collector) absorb(a *census) {
 		c.spare[i] = &census{shard: a.shard, back: c.arrived, replicas: map[proto.GPID]*replicaCensus{}}
 	}
 	c.newest[i] = a
+	if a.last {
+		c.endPeriod(a)
+	}
 }
 
-// endPeriod works out the percentiles of the period that ends now, and begins the next one.
-func (c *collector) endPeriod() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	there := map[proto.GPID]bool{}
-	sums := map[string]*[kindCount]metric.Coarse{}
-	for _, a := range c.newest {
-		if a == nil {
-			continue
-		}
-		for g, r := range a.replicas {
-			there[g] = true
-			c.endReplicaPeriod(g, r, sums)
-		}
-	}
-	for g := range c.periods {
-		if !there[g] {
+// endPeriod works out what is known of a shard's replicas in periods: percentiles and hot keys. Its caller holds the lock.
+func (c *collector) endPeriod(a *census) {
+	for g, p := range c.periods {
+		if a.replicas[g] == nil && p.shard == a.shard {
 			delete(c.periods, g)
-			delete(c.sizes, g)
 		}
 	}
-	clear(c.tables)
-	for name, kinds := range sums {
-		t := &tablePeriod{}
-		for k := range kinds {
-			t.percentiles[k] = export.PercentilesOf(&kinds[k])
+	for g, r := range a.replicas {
+		p := c.periods[g]
+		if p == nil {
+			p = &replicaPeriod{shard: a.shard}
+			c.periods[g] = p
 		}
-		c.tables[name] = t
+		p.end(r)
 	}
+	recent := make(map[proto.GPID]*recentLoad, len(c.periods))
+	for g, p := range c.periods {
+		load := p.load
+		recent[g] = &load
+	}
+	c.recent.Store(&recent)
 }
 
-func (c *collector) endReplicaPeriod(g proto.GPID, r *replicaCensus, sums map[string]*[kindCount]metric.Coarse) {
-	p := c.periods[g]
-	if p == nil {
-		p = &replicaPeriod{}
-		c.periods[g] = p
-	}
-	sum := sums[label(r.table)]
-	if sum == nil {
-		sum = new([kindCount]metric.Coarse)
-		sums[label(r.table)] = sum
-	}
+// end takes what came since the last end.
+func (p *replicaPeriod) end(r *replicaCensus) {
+	var reads, writes metric.Coarse
 	for k, m := range r.kinds {
 		if m == nil {
-			p.base[k], p.percentiles[k] = nil, export.Percentiles{}
+			p.base[k], p.recent[k] = nil, nil
 			continue
 		}
 		base := p.base[k]
 		if base == nil || base.latency.Count() > m.latency.Count() {
 			base = &noneCounted
 		}
-		var recent metric.Coarse
-		recent.Since(&m.latency, &base.latency)
-		p.percentiles[k] = export.PercentilesOf(&recent)
-		sum[k].Merge(&recent)
-		if p.base[k] == nil {
-			p.base[k] = new(kindMeter)
+		if p.recent[k] == nil {
+			p.recent[k], p.base[k] = new(metric.Coarse), new(kindMeter)
 		}
+		p.recent[k].Since(&m.latency, &base.latency)
 		*p.base[k] = *m
+		if kind(k).write() {
+			writes.Merge(p.recent[k])
+		} else {
+			reads.Merge(p.recent[k])
+		}
 	}
+	seconds := (percentilesEvery * collectInterval).Seconds()
+	p.load = recentLoad{
+		readP50: reads.Quantile(0.5), readP99: reads.Quantile(0.99), writeP50: writes.Quantile(0.5), writeP99: writes.Quantile(0.99),
+		hot: append(r.hotReads.hottest(false, seconds), r.hotWrites.hottest(true, seconds)...),
+	}
+}
+
+// percentiles are those of the last period; zeros for a kind that was not asked for.
+func (p *replicaPeriod) percentiles(k kind) (v export.Percentiles) {
+	if p != nil && p.recent[k] != nil {
+		v = export.PercentilesOf(p.recent[k])
+	}
+	return v
 }
 
 var noneCounted kindMeter

@@ -134,9 +134,6 @@ func (c *collector) replicaEntity(r *replicaCensus) export.Entity {
 	}
 	var read, write, committed uint64
 	period := c.periods[g]
-	if period == nil {
-		period = &replicaPeriod{}
-	}
 	for k := kindGet; k < kindCount; k++ {
 		m := r.kinds[k]
 		if m == nil {
@@ -153,8 +150,9 @@ func (c *collector) replicaEntity(r *replicaCensus) export.Entity {
 		if withBytes[k] {
 			put(counter, name+"_bytes", "Bytes", "The bytes of "+upper+" requests", int64(m.bytes))
 		}
+		p := period.percentiles(k)
 		e.Metrics = append(e.Metrics, export.Metric{
-			Name: name + "_latency_ns", Type: percentile, Unit: "NanoSeconds", Desc: "The latency of " + upper + " requests", Percentiles: &period.percentiles[k],
+			Name: name + "_latency_ns", Type: percentile, Unit: "NanoSeconds", Desc: "The latency of " + upper + " requests", Percentiles: &p,
 		})
 	}
 	put(counter, "read_capacity_units", "CapacityUnits", "The number of capacity units for read requests", int64(read))

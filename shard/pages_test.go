@@ -98,15 +98,6 @@ func TestPercentilesAreOfTheLastPeriod(t *testing.T) {
 	cl := c.dial()
 	fill(cl, 1, 1, 20, "v")
 	g := proto.GPID{App: 1}
-	read := func() (p50, p99 int64) {
-		col := c.node.collector
-		col.mu.Lock()
-		defer col.mu.Unlock()
-		if p := col.periods[g]; p != nil {
-			return p.percentiles[kindPut][0], p.percentiles[kindPut][3]
-		}
-		return -1, -1
-	}
 	eventually(t, "the writes are counted", func() bool {
 		n := uint64(0)
 		c.node.collector.look(func(_ *census, r *replicaCensus) {
@@ -116,12 +107,21 @@ func TestPercentilesAreOfTheLastPeriod(t *testing.T) {
 		})
 		return n == 20
 	})
-	c.node.collector.endPeriod()
-	if p50, p99 := read(); p50 <= 0 || p99 < p50 {
+	col := c.node.collector
+	period := func() (p50, p99 int64) {
+		col.mu.Lock()
+		defer col.mu.Unlock()
+		col.endPeriod(col.newest[0])
+		load := (*col.recent.Load())[g]
+		if p := col.periods[g].percentiles(kindPut); p[0] != load.writeP50 || p[3] != load.writeP99 || load.readP99 != 0 {
+			t.Errorf("percentiles %v, told are %+v", p, load)
+		}
+		return load.writeP50, load.writeP99
+	}
+	if p50, p99 := period(); p50 <= 0 || p99 < p50 {
 		t.Errorf("p50 %d, p99 %d in the period of the writes", p50, p99)
 	}
-	c.node.collector.endPeriod()
-	if p50, p99 := read(); p50 != 0 || p99 != 0 {
+	if p50, p99 := period(); p50 != 0 || p99 != 0 {
 		t.Errorf("p50 %d, p99 %d in a period without writes", p50, p99)
 	}
 }

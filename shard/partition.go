@@ -80,6 +80,8 @@ type partition struct {
 	pending  pendingWork
 
 	meter     meter
+	hotReads  hotCounter
+	hotWrites hotCounter
 	slowAfter int64 // nanoseconds from which on a request is explained in the slow log
 }
 

@@ -91,6 +91,12 @@ func (p *partition) settle() {
 func (p *partition) run(d dest, req *proto.Request, read rrdb.Read) {
 	job := rangeJob{partition: p, call: call{dest: d, to: req.ReplyTo()}, backup: req.Backup, read: read, limit: p.env.Limits.IterationTime}
 	job.began = p.shard.seen
+	if p.hotReads.due() {
+		if k, ok := read.(interface{ Work() ([]byte, int) }); ok {
+			key, _ := k.Work()
+			p.hotReads.count(key)
+		}
+	}
 	job.state, job.err = read.Run(engine.TierCache, loopBudget)
 	if job.state == rrdb.Done || job.state == rrdb.Failed {
 		job.finish(p.shard)

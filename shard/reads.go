@@ -32,6 +32,9 @@ func (p *partition) get(d dest, req *proto.Request) {
 	if len(p.getCalls) >= max(p.getLimit, minGets) {
 		p.runGets()
 	}
+	if p.hotReads.due() {
+		p.hotReads.count(key)
+	}
 	p.gets.Add(key)
 	p.getCalls = append(p.getCalls, getCall{call: call{dest: d, to: req.ReplyTo()}, ttl: req.Code == proto.CodeTTL, backup: req.Backup})
 	p.note(workRead)

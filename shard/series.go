@@ -192,7 +192,7 @@ func (c *collector) families(f *export.Families, perReplica bool) {
 			t = &tableSum{}
 			tables[label(r.table)] = t
 		}
-		t.add(r, c.sizes[r.gpid])
+		t.add(r, c.sizes[r.gpid], c.periods[r.gpid])
 		if perReplica {
 			c.replicaFamilies(f, r)
 		}
@@ -201,7 +201,7 @@ func (c *collector) families(f *export.Families, perReplica bool) {
 		f.Gauge("pegasus_replicas", "Replicas on this server by role or state.", float64(n), "role", role)
 	}
 	for name, t := range tables {
-		t.families(f, name, c.tables[name])
+		t.families(f, name)
 	}
 }
 

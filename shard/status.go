@@ -124,8 +124,22 @@ func (p *partition) tellLoad(now int64) proto.ReplicaLoad {
 		l.ReadsPerSec, l.WritesPerSec = rate(served.reads, p.told.reads), rate(served.writes, p.told.writes)
 		l.ReadBytesPerS, l.WriteBytesPerS = rate(served.readBytes, p.told.readBytes), rate(served.writeBytes, p.told.writeBytes)
 	}
+	if recent := p.recentLoad(); recent != nil {
+		l.ReadP50, l.ReadP99, l.WriteP50, l.WriteP99 = recent.readP50/1e3, recent.readP99/1e3, recent.writeP50/1e3, recent.writeP99/1e3
+		l.HotKeys = recent.hot
+	}
 	p.told.traffic, p.told.at = served, now
 	return l
+}
+
+// recentLoad is what the collector last found out about the replica, or nil.
+func (p *partition) recentLoad() *recentLoad {
+	if c := p.shard.node.collector; c != nil {
+		if all := c.recent.Load(); all != nil {
+			return (*all)[p.gpid]
+		}
+	}
+	return nil
 }
 
 type loads struct {

@@ -2,18 +2,20 @@ package shard
 
 import (
 	"pegasus/engine"
+	"pegasus/netcore/metric"
 	"pegasus/netcore/metric/export"
 )
 
 // tableSum is what the replicas of a table on this node are together.
 type tableSum struct {
 	kinds    meter
+	recent   [kindCount]metric.Coarse
 	replicas int
 	inFlight int
 	store    engine.Stats
 }
 
-func (t *tableSum) add(r *replicaCensus, size engine.Stats) {
+func (t *tableSum) add(r *replicaCensus, size engine.Stats, period *replicaPeriod) {
 	t.replicas++
 	t.inFlight += r.inFlight
 	t.store.LiveBytes += size.LiveBytes
@@ -34,13 +36,13 @@ func (t *tableSum) add(r *replicaCensus, size engine.Stats) {
 		sum.bytes += m.bytes
 		sum.units += m.units
 		sum.latency.Merge(&m.latency)
+		if period != nil && period.recent[k] != nil {
+			t.recent[k].Merge(period.recent[k])
+		}
 	}
 }
 
-func (t *tableSum) families(f *export.Families, table string, period *tablePeriod) {
-	if period == nil {
-		period = &tablePeriod{}
-	}
+func (t *tableSum) families(f *export.Families, table string) {
 	gauge := func(name, help string, v float64) { f.Gauge(name, help, v, "table", table) }
 	gauge("pegasus_table_replicas", "Replicas of the table on this server.", float64(t.replicas))
 	gauge("pegasus_table_mutations_in_flight", "Mutations of the table that are proposed and not applied.", float64(t.inFlight))
@@ -59,7 +61,7 @@ func (t *tableSum) families(f *export.Families, table string, period *tablePerio
 		f.Histogram("pegasus_table_request_duration_seconds", "Requests answered, from their turn of the loop to their answer.",
 			&m.latency, 1e-9, firstNanos, lastNanos, "table", table, "op", op)
 		f.Summary("pegasus_table_request_recent_duration_seconds", "Quantiles of the last ten seconds; sum and count are those of all requests.",
-			&m.latency, period.percentiles[k], 1e-9, "table", table, "op", op)
+			&m.latency, export.PercentilesOf(&t.recent[k]), 1e-9, "table", table, "op", op)
 		f.Counter("pegasus_table_request_bytes_total", "Bytes of the records that were returned or written.", float64(m.bytes), "table", table, "op", op)
 		f.Counter("pegasus_table_capacity_units_total", "Capacity units: 4 KiB begun, per request.", float64(m.units), "table", table, "op", op)
 	}
@@ -70,9 +72,6 @@ func (c *collector) replicaFamilies(f *export.Families, r *replicaCensus) {
 	table, partition := label(r.table), r.gpid.String()
 	labels := []string{"table", table, "partition", partition}
 	size, period := c.sizes[r.gpid], c.periods[r.gpid]
-	if period == nil {
-		period = &replicaPeriod{}
-	}
 	f.Gauge("pegasus_partition_role", "What the replica is on this server, always 1.", 1, "table", table, "partition", partition,
 		"role", roleName(r.state, r.role), "disk", r.disk)
 	f.Gauge("pegasus_partition_committed_decree", "Newest committed decree.", float64(r.committed), labels...)
@@ -87,7 +86,7 @@ func (c *collector) replicaFamilies(f *export.Families, r *replicaCensus) {
 		}
 		withOp := append(labels[:4:4], "op", kindNames[k])
 		f.Summary("pegasus_partition_request_duration_seconds", "Quantiles of the last ten seconds; sum and count are those of all requests.",
-			&m.latency, period.percentiles[k], 1e-9, withOp...)
+			&m.latency, period.percentiles(kind(k)), 1e-9, withOp...)
 		f.Counter("pegasus_partition_request_bytes_total", "Bytes of the records that were returned or written.", float64(m.bytes), withOp...)
 	}
 }

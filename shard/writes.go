@@ -116,6 +116,9 @@ func (p *partition) add(m *mutationOps, c *call, off int, reply rrdb.Reply, err 
 		p.shard.silence(&c.dest)
 		return
 	}
+	if p.hotWrites.due() {
+		p.countWrite(m, off)
+	}
 	m.ops = append(m.ops, writeOp{call: *c, reply: reply, off: int32(off), end: int32(m.builder.Len())})
 	if p.overlay.active {
 		p.overlay.add(m)

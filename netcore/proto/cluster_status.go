@@ -30,6 +30,21 @@ type ReplicaLoad struct {
 	ManualCompact int32 `thrift:"8"`
 	// ManualCompactEnded is when the last manual compaction ended, in unix milliseconds; 0: never.
 	ManualCompactEnded int64 `thrift:"9"`
+	// Latencies of the requests answered in the last ten seconds, in microseconds; 0 when there were none.
+	ReadP50  int64 `thrift:"10,opt"`
+	ReadP99  int64 `thrift:"11,opt"`
+	WriteP50 int64 `thrift:"12,opt"`
+	WriteP99 int64 `thrift:"13,opt"`
+	// HotKeys are those that came most often in the last ten seconds, reads and writes; a few, and often none.
+	HotKeys []HotKey `thrift:"14,opt"`
+}
+
+// HotKey is a hash key that a replica is asked for often. Only a part of the requests is counted, so the figures are estimates.
+type HotKey struct {
+	HashKey string `thrift:"1"` // its first 64 bytes
+	Write   bool   `thrift:"2"`
+	PerSec  int64  `thrift:"3"`
+	Percent int32  `thrift:"4"` // of the reads, or writes, of the replica
 }
 
 // NodeStatusReport is what a node tells meta for placement, balance and people: it decides nothing about who is a member.
