@@ -23,8 +23,8 @@ func (c *collector) entities(wanted func(string) bool) []export.Entity {
 	var out []export.Entity
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if wanted("server") {
-		out = append(out, c.serverEntity())
+	if wanted("replica") {
+		c.each(func(_ *census, r *replicaCensus) { out = append(out, c.replicaEntity(r)) })
 	}
 	if wanted("disk") {
 		for _, r := range c.node.disks.all() {
@@ -37,8 +37,8 @@ func (c *collector) entities(wanted func(string) bool) []export.Entity {
 			})
 		}
 	}
-	if wanted("replica") {
-		c.each(func(_ *census, r *replicaCensus) { out = append(out, c.replicaEntity(r)) })
+	if wanted("server") {
+		out = append(out, c.serverEntity())
 	}
 	return out
 }

@@ -162,7 +162,7 @@ func TestApacheMetrics(t *testing.T) {
 		return sum == 10 && len(out.Entities) == 2
 	})
 	ask("types=server,disk&metrics=total_replicas,disk_capacity_total_mb")
-	if len(out.Entities) != 2 || out.Entities[0].Metrics[0].Value != 2 || out.Entities[1].Attributes["tag"] != "disk1" || out.Role != "replica" ||
+	if len(out.Entities) != 2 || out.Entities[1].Metrics[0].Value != 2 || out.Entities[0].Attributes["tag"] != "disk1" || out.Role != "replica" ||
 		!strings.HasSuffix(c.opts.Listen, ":"+strconv.Itoa(out.Port)) {
 		t.Errorf("%+v", out)
 	}
