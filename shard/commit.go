@@ -48,9 +48,7 @@ func (p *partition) step(ev *consensus.Event) {
 
 func (p *partition) appendToLog(m *consensus.Mutation) {
 	p.noteDecree(m)
-	rec := mutlog.Record{
-		GPID: p.gpid, Ballot: m.Ballot, Decree: m.Decree, Committed: m.Committed, Timestamp: m.Timestamp, Payload: m.Batch,
-	}
+	rec := logRecord(p.gpid, m)
 	if len(p.backlog) > 0 {
 		p.appendLater(m)
 		return

@@ -271,13 +271,13 @@ func (sh *Shard) create(g proto.GPID, app *proto.AppInfo) *partition {
 		if outOfSpace(err) {
 			err = errors.Join(err, os.RemoveAll(dir.path)) // what is not there needs no space
 		}
-		return &replicaOpened{partition: p, record: record, store: store, err: err}
+		return &replicaOpened{partition: p, record: record, store: store, restored: consensus.Restored{Ballot: record.Ballot}, err: err}
 	})
 	return p
 }
 
 // reopen opens a replica that was closed while the process runs, or returns nil when there is none on disk. Closing flushed
-// it, so the store alone is complete.
+// it; what was not decided then is in the file beside the store.
 func (sh *Shard) reopen(g proto.GPID) *partition {
 	dir, ok := sh.node.disks.find(g)
 	if !ok {
@@ -289,12 +289,7 @@ func (sh *Shard) reopen(g proto.GPID) *partition {
 	options := sh.node.storeOptions(p)
 	options.MustExist = true
 	sh.background(func() message {
-		record, err := readRecord(dir)
-		if err != nil {
-			return &replicaOpened{partition: p, err: err}
-		}
-		store, err := rocks.Open(dir.store(), options)
-		return &replicaOpened{partition: p, record: record, store: store, err: err}
+		return openClosed(p, dir, options)
 	})
 	return p
 }
@@ -346,6 +341,8 @@ type replicaOpened struct {
 	partition *partition
 	record    replicaRecord
 	store     *rocks.Store
+	restored  consensus.Restored
+	tailKept  bool // there is a file beside the store; restored.Log is not in the log yet
 	err       error
 }
 
@@ -374,9 +371,8 @@ func (m *replicaOpened) deliver(sh *Shard) {
 	}
 	p.ballot = m.record.Ballot
 	p.recorded = m.record
-	decree := m.store.AppliedDecree()
-	p.flushed = decree
-	p.open(m.store, consensus.Restored{Ballot: p.ballot, Durable: decree, Committed: decree})
+	p.flushed = m.restored.Durable
+	p.takeBack(m, 0)
 }
 
 // open puts a store under the partition; what consensus restored from the log is committed once meta confirms the role.
@@ -450,16 +446,7 @@ func (p *partition) closeIfIdle() {
 		p.closed()
 		return
 	}
-	store, want := p.store, p.replica.Committed()
-	p.store = nil
-	p.refs++
-	p.shard.background(func() message {
-		decree, err := store.Flush()
-		if err == nil && decree < want {
-			err = fmt.Errorf("%w: decrees %d to %d could not be applied", engine.ErrNoSpace, decree+1, want)
-		}
-		return &replicaClosed{partition: p, err: errors.Join(err, store.Close())}
-	})
+	p.keepTail()
 }
 
 type replicaClosed struct {

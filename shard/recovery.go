@@ -196,9 +196,9 @@ func (n *Node) foreignLogs(own []string) ([]string, error) {
 }
 
 // rehome ends what a replica has in other logs than that of its shard, after the number of shards has changed. What is decided
-// is in the store already, which is flushed; what is not must stay in a log, so it is appended to the own log and durable there
-// before any other log forgets. When two logs hold the replica at once, which a crash in the middle of an earlier move leaves
-// behind, undecided mutations cannot be moved; the former number of shards can still open them.
+// is in the store already, which is flushed. What is not is written beside the store, as a failed replica's is; then all logs
+// forget it, and readmit takes it back into the log of its shard. So nothing depends on the order in which logs forget, and a
+// crash anywhere in between leaves the file and any part of the rest.
 func (n *Node) rehome(g proto.GPID, r *recovering) error {
 	owner := n.owner(g)
 	elsewhere := slices.ContainsFunc(n.shards, func(sh *Shard) bool { return sh != owner && sh.log.Holds(g) }) ||
@@ -209,41 +209,31 @@ func (n *Node) rehome(g proto.GPID, r *recovering) error {
 	if r.flushed, r.err = r.store.Flush(); r.err != nil {
 		return nil
 	}
-	if n := len(r.tail); n > 0 {
-		r.logged = r.tail[n-1].Decree // salvaged records are moved with the others
-	}
-	if owner.log.Holds(g) {
-		if len(r.tail) > 0 {
-			r.err = fmt.Errorf("%d mutations that are not decided lie in the logs of two shards: start once with the former number of shards", len(r.tail))
+	if len(r.tail) > 0 {
+		records := make([]mutlog.Record, 0, len(r.tail))
+		for i := range r.tail {
+			records = append(records, logRecord(g, &r.tail[i]))
+		}
+		if r.err = mutlog.SaveRecords(disk.OS(), r.dir.salvage(), g, records); r.err != nil {
 			return nil
 		}
-		owner.log.Forget(g)
-	}
-	if err := owner.log.Drain(nil); err != nil { // makes room: what the stores have flushed meanwhile is freed
-		return fmt.Errorf("moving %v to the log of shard %d: %w", g, owner.id, err)
-	}
-	for i := range r.tail {
-		m := &r.tail[i]
-		rec := mutlog.Record{GPID: g, Ballot: m.Ballot, Decree: m.Decree, Committed: m.Committed, Timestamp: m.Timestamp, Payload: m.Batch}
-		if err := owner.log.Append(&rec); err != nil {
-			return fmt.Errorf("moving %v to the log of shard %d: %w", g, owner.id, err)
-		}
-		if err := owner.log.Drain(nil); err != nil {
-			return fmt.Errorf("moving %v to the log of shard %d: %w", g, owner.id, err)
-		}
+		r.salvaged, r.logged = true, 0
 	}
 	for _, sh := range n.shards {
-		if sh != owner {
-			sh.log.Forget(g)
-		}
+		sh.log.Forget(g)
 		if err := sh.log.Drain(nil); err != nil {
-			return err
+			return fmt.Errorf("moving %v to the log of shard %d: %w", g, owner.id, err)
 		}
 	}
 	for _, f := range n.foreign {
 		f.Forget(g)
 	}
 	return nil
+}
+
+// logRecord is a mutation as the log takes it.
+func logRecord(g proto.GPID, m *consensus.Mutation) mutlog.Record {
+	return mutlog.Record{GPID: g, Ballot: m.Ballot, Decree: m.Decree, Committed: m.Committed, Timestamp: m.Timestamp, Payload: m.Batch}
 }
 
 // applyKnownCommitted applies the part of the tail that later records say was committed. The rest is for consensus to decide.

@@ -21,6 +21,9 @@ import (
 // where the next start finds them, and the log forgets them. A member of a group is mostly moved aside and learns anew before
 // that; for a group of one it is what keeps an operator's chance to repair the store and lose nothing.
 
+// A replica that is closed while the process runs leaves the log, too. What it has prepared and not seen decided may have been
+// acknowledged, so it goes into the same file, and comes back with the replica; see tail.go.
+
 // salvageFile is beside the store, in the format of the log.
 const salvageFile = "salvage.mutlog"
 
@@ -161,7 +164,7 @@ func (n *Node) readmit(g proto.GPID, r *recovering) {
 		if m.Decree <= r.logged {
 			continue
 		}
-		rec := mutlog.Record{GPID: g, Ballot: m.Ballot, Decree: m.Decree, Committed: m.Committed, Timestamp: m.Timestamp, Payload: m.Batch}
+		rec := logRecord(g, m)
 		if r.err = log.Append(&rec); r.err == nil {
 			r.err = log.Drain(nil)
 		}

@@ -24,7 +24,40 @@ const saveChunk = 1 << 20
 
 // Save writes what r reads into the file of that name, which it replaces, durably. spoiled is why the partition lost records,
 // empty if it did not. It blocks. Nothing is there under the name before all of it is.
-func Save(fsys disk.FS, name string, r *Reader, spoiled string) (err error) {
+func Save(fsys disk.FS, name string, r *Reader, spoiled string) error {
+	return save(fsys, name, r.gpid, r, spoiled)
+}
+
+// SaveRecords is Save for records that are at hand: those of one partition, in the order of their decrees.
+func SaveRecords(fsys disk.FS, name string, g proto.GPID, records []Record) error {
+	return save(fsys, name, g, &recordList{left: records}, "")
+}
+
+// source is where save takes records from.
+type source interface {
+	Next() bool
+	Record() Record
+	Err() error
+}
+
+// recordList is a source of records in memory.
+type recordList struct {
+	now  Record
+	left []Record
+}
+
+func (l *recordList) Next() bool {
+	if len(l.left) == 0 {
+		return false
+	}
+	l.now, l.left = l.left[0], l.left[1:]
+	return true
+}
+
+func (l *recordList) Record() Record { return l.now }
+func (l *recordList) Err() error     { return nil }
+
+func save(fsys disk.FS, name string, g proto.GPID, r source, spoiled string) (err error) {
 	tmp := name + ".tmp"
 	if err := fsys.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -33,7 +66,7 @@ func Save(fsys disk.FS, name string, r *Reader, spoiled string) (err error) {
 	if err != nil {
 		return err
 	}
-	if err = errors.Join(writeSaved(f, r, spoiled), f.Close()); err != nil {
+	if err = errors.Join(writeSaved(f, g, r, spoiled), f.Close()); err != nil {
 		return errors.Join(err, fsys.Remove(tmp))
 	}
 	if err := fsys.Rename(tmp, name); err != nil {
@@ -42,7 +75,7 @@ func Save(fsys disk.FS, name string, r *Reader, spoiled string) (err error) {
 	return fsys.SyncDir(path.Dir(name))
 }
 
-func writeSaved(f disk.File, r *Reader, spoiled string) error {
+func writeSaved(f disk.File, g proto.GPID, r source, spoiled string) error {
 	buf := segmentHeader(savedSeq)
 	off := int64(0)
 	at := place{seq: savedSeq}
@@ -72,7 +105,7 @@ func writeSaved(f disk.File, r *Reader, spoiled string) error {
 		return r.Err()
 	}
 	end := binary.LittleEndian.AppendUint64(nil, 0)
-	if err := add(typeTable, &Record{GPID: r.gpid, Payload: append(end, spoiled...)}); err != nil {
+	if err := add(typeTable, &Record{GPID: g, Payload: append(end, spoiled...)}); err != nil {
 		return err
 	}
 	if _, err := f.WriteAt(buf, off); err != nil {
