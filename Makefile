@@ -1,6 +1,6 @@
 # `make` lists the targets. Results: bin/ (programs), .onebox/ (the local cluster), .cache/ (RocksDB for releases).
 
-MAINS   := ./metasvc/pegasus-meta ./shard/pegasus-replica ./conf/pegasus-onebox ./perf/pegasus-bench
+MAINS   := ./metasvc/pegasus-meta ./shard/pegasus-replica ./conf/pegasus-onebox ./perf/pegasus-bench ./clientlib/pegasus-shell
 ONEBOX  := bin/pegasus-onebox
 FOLDERS := clientlib conf consensus engine metasvc netcore perf shard
 INTEROP := clientlib/interop clientlib/interop/ycsb

@@ -112,7 +112,7 @@ func (c *Client) ask(ctx context.Context, q *question) error {
 		if err != nil {
 			last = fmt.Errorf("meta %s: %w", address, err)
 			pause = c.metaFailed(address)
-			if errors.Is(err, ErrUnknownOutcome) && !q.repeats || errors.Is(err, ErrClosed) {
+			if errors.Is(err, ErrUnknownOutcome) && !q.repeats || errors.Is(err, ErrClosed) || final(err) {
 				return last
 			}
 		} else {

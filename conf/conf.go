@@ -6,8 +6,8 @@
 //
 // The rules stand in the struct tags (`toml` names the key, `allow` the legal values, see allow.go), so that the check,
 // the message and the struct cannot drift apart. Rules between keys are in the structs' relations methods. The manual of
-// all keys is pegasus-replica.toml and pegasus-meta.toml beside this file; a test keeps them complete and equal to the
-// defaults.
+// all keys is pegasus-replica.toml, pegasus-meta.toml and pegasus-shell.toml beside this file; a test keeps them complete and
+// equal to the defaults.
 package conf
 
 import (

@@ -18,6 +18,7 @@ func TestSamplesAreTheDefaults(t *testing.T) {
 	}{
 		{"pegasus-replica.toml", blankReplica(), DefaultReplica()},
 		{"pegasus-meta.toml", blankMeta(), DefaultMeta()},
+		{"pegasus-shell.toml", &Shell{DefaultCluster: "x", History: ShellHistory{File: "x", Lines: -1}}, DefaultShell()},
 	} {
 		text, err := os.ReadFile(c.path)
 		if err != nil {
@@ -109,6 +110,49 @@ func TestEffectiveConfigurationLoadsAgain(t *testing.T) {
 	}
 	if !reflect.DeepEqual(m, metaAgain) {
 		t.Errorf("meta printed as\n%s\nloads as\n%s", m, metaAgain)
+	}
+	s, err := LoadShell("pegasus-shell.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shellAgain, err := LoadShell(write(t, s.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(s, shellAgain) {
+		t.Errorf("shell printed as\n%s\nloads as\n%s", s, shellAgain)
+	}
+}
+
+func TestShellFile(t *testing.T) {
+	t.Setenv("HOME", "/home/ann")
+	path := write(t, `
+default_cluster = "b"
+[history]
+file = "~/h"
+[[clusters]]
+name = "a"
+metas = ["10.0.0.1:34601"]
+[[clusters]]
+name = "b"
+metas = ["10.0.0.2:34601", "10.0.0.3:34601"]
+`)
+	c, err := LoadShell(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.History.File != "/home/ann/h" || len(c.Clusters) != 2 || c.Clusters[1].Metas[1] != "10.0.0.3:34601" {
+		t.Errorf("loaded %+v", c)
+	}
+	_, err = LoadShell(write(t, "default_cluster = \"c\"\n[[clusters]]\nname = \"a\"\nmetas = [\"x\"]\n[[clusters]]\nname = \"a\"\n"))
+	if err == nil {
+		t.Fatal("nonsense was accepted")
+	}
+	for _, want := range []string{`default_cluster: no cluster is called "c"`, `clusters[0].metas: element 1`, `clusters[1].name: "a": given twice`,
+		`clusters[1].metas: missing`} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in\n%v", want, err)
+		}
 	}
 }
 

@@ -117,7 +117,10 @@ func (c *Meta) relations(report func(key, format string, args ...any)) {
 	}
 }
 
-func peerKey(i int, key string) string { return fmt.Sprintf("peers[%d].%s", i, key) }
+func peerKey(i int, key string) string { return indexed("peers", i, key) }
+
+// indexed names a key of an element of an array of tables.
+func indexed(list string, i int, key string) string { return fmt.Sprintf("%s[%d].%s", list, i, key) }
 
 // resolve makes paths absolute and fills in values that are derived from others.
 func (c *Meta) resolve(folder string) {
