@@ -78,7 +78,6 @@ func TestRestartEachServer(t *testing.T) {
 }
 
 func TestPausedPrimary(t *testing.T) {
-	long(t)
 	w, l := begin(t, onebox.Options{})
 	victim := w.busiest()
 	part := w.leads(victim)[0]
