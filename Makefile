@@ -4,6 +4,7 @@ MAINS   := ./metasvc/pegasus-meta ./shard/pegasus-replica ./conf/pegasus-onebox 
 ONEBOX  := bin/pegasus-onebox
 FOLDERS := clientlib conf consensus engine metasvc netcore perf shard
 INTEROP := clientlib/interop clientlib/interop/ycsb
+MODULES := $(INTEROP) clientlib/interop/versus perf/official
 
 # Arguments for one's own: make bench BENCH="--read 0.5 --conns 16", make onebox ONEBOX_FLAGS="--replicas 1", make test RUN=TestX,
 # make faults SECONDS=600.
@@ -13,9 +14,10 @@ RUN          ?=
 SECONDS      ?= 120
 TEST_TIMEOUT ?= 10m
 SIZE         ?= 1024
+VERSUS       ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build release test check interop faults bench bench-groups bench-learn onebox onebox-stop onebox-status clean
+.PHONY: help deps build release test check interop faults bench bench-clients bench-groups bench-learn onebox onebox-stop onebox-status clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,7 +50,7 @@ check: deps ## formatting, vet, import arrows, checksums of modules
 	@bad=$$(gofmt -l $(FOLDERS)) || exit 1; \
 		if [ -n "$$bad" ]; then echo "gofmt -w these files:"; echo "$$bad"; exit 1; fi
 	go vet ./...
-	@for m in $(INTEROP); do (cd $$m && echo "go vet $$m" && go vet ./... && go mod verify) || exit 1; done
+	@for m in $(MODULES); do (cd $$m && echo "go vet $$m" && go vet ./... && go mod verify) || exit 1; done
 	go mod verify
 	go test -count=1 -run 'TestImportArrows|TestRulesCanFail|TestClientIsStandalone|TestTopLevel' ./conf
 
@@ -64,6 +66,10 @@ faults: deps ## every fault scenario on real clusters, random faults for SECONDS
 
 bench: build ## put load on a cluster of its own (BENCH="..." for other loads)
 	$(ONEBOX) run -- sh -c 'exec bin/pegasus-bench --metas "$$PEGASUS_METAS" --onebox-dir "$$PEGASUS_ONEBOX_DIR" --table temp $(BENCH)'
+
+bench-clients: build ## this client against the official Go client on one cluster (VERSUS="..." for other loads, -h explains)
+	cd clientlib/interop/versus && go build -o $(CURDIR)/bin/versus .
+	$(ONEBOX) --free-ports --shards 2 run -- sh -c 'exec bin/versus $(VERSUS)'
 
 bench-groups: release ## puts to groups of one and of three, at several depths, release build
 	bin/release/pegasus-bench --groups --conns 1 --duration 6s

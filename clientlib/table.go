@@ -148,7 +148,7 @@ func (t *Table) waitForTable(call *Call, r *routing) {
 		call.heard = r.answers + 1
 	}
 	t.mu.Lock()
-	t.route.Refresh()
+	t.route.Doubt()
 	t.mu.Unlock()
 	t.client.clerk.park(call, call.deadline, t)
 	t.kick()

@@ -6,8 +6,7 @@ package clienttest
 import (
 	"maps"
 	"net"
-	"net/netip"
-	"slices"
+
 	"sync"
 
 	"pegasus/netcore/proto"
@@ -41,19 +40,25 @@ type Cluster struct {
 	mu       sync.Mutex
 	servers  []*server // metas first
 	metas    int
+	app      int32 // id of the table, 0 while it is dropped
+	apps     int32 // the last id given
 	leader   int   // index of a meta
 	primary  []int // index of a replica server by partition, -1 for none
-	data     map[string][]byte
+	data     map[string]cell
 	requests map[proto.Code]int
 	rule     func(node int, req *proto.Request) (Action, proto.ErrCode)
+	frames   func(frame []byte)
+
+	scanners    map[int64]*scanner
+	lastScanner int64
 }
 
 // New starts a cluster and stops it when the test ends. Partition i is at first on replica server i modulo replicas.
 func New(t TB, metas, replicas, partitions int) *Cluster {
 	t.Helper()
 	c := &Cluster{
-		Table: "temp", Partitions: partitions, metas: metas,
-		data: map[string][]byte{}, requests: map[proto.Code]int{},
+		Table: "temp", Partitions: partitions, metas: metas, app: 2, apps: 2,
+		data: map[string]cell{}, requests: map[proto.Code]int{}, scanners: map[int64]*scanner{},
 		rule: func(int, *proto.Request) (Action, proto.ErrCode) { return Serve, proto.ErrOK },
 	}
 	for i := range partitions {
@@ -66,8 +71,7 @@ func New(t TB, metas, replicas, partitions int) *Cluster {
 		}
 		s := &server{cluster: c, index: i, listener: l, conns: map[net.Conn]struct{}{}}
 		c.servers = append(c.servers, s)
-		s.wg.Add(1)
-		go s.accept()
+		s.start(l)
 	}
 	t.Cleanup(func() {
 		for _, s := range c.servers {
@@ -86,9 +90,60 @@ func (c *Cluster) Replicas() []string { return c.addresses(c.metas, len(c.server
 func (c *Cluster) addresses(from, to int) []string {
 	var out []string
 	for _, s := range c.servers[from:to] {
-		out = append(out, s.listener.Addr().String())
+		out = append(out, s.address().String())
 	}
 	return out
+}
+
+// Kill ends a replica server: its connections break, its port refuses.
+func (c *Cluster) Kill(replica int) { c.servers[c.metas+replica].stop() }
+
+// KillMeta ends a meta server.
+func (c *Cluster) KillMeta(meta int) { c.servers[meta].stop() }
+
+// Restart starts a replica server that was killed, on another port.
+func (c *Cluster) Restart(t TB, replica int) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	c.servers[c.metas+replica].start(l)
+}
+
+// Stall makes a server, metas counted first, accept connections and read requests, but answer nothing, like a process that is
+// stopped; with false it goes on, and the requests that came meanwhile stay without an answer.
+func (c *Cluster) Stall(server int, on bool) { c.servers[server].stalled.Store(on) }
+
+// DropTable makes the table unknown and its data go.
+func (c *Cluster) DropTable() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.app = 0
+	clear(c.data)
+}
+
+// CreateTable makes the table again, with another id.
+func (c *Cluster) CreateTable() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.apps++
+	c.app = c.apps
+}
+
+// Split doubles the number of partitions: the children are where their parents are.
+func (c *Cluster) Split() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.primary = append(c.primary, c.primary...)
+	c.Partitions = len(c.primary)
+}
+
+// SetFrames has every data request shown as it came; the frame is a view. It is called under the cluster's lock.
+func (c *Cluster) SetFrames(show func(frame []byte)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.frames = show
 }
 
 // SetLeader makes another meta server the leader; -1 means none.
@@ -124,9 +179,12 @@ func (c *Cluster) Requests() map[proto.Code]int {
 func (c *Cluster) CloseConns(replica int) { c.servers[c.metas+replica].closeConns() }
 
 // handle answers one request. It returns the frame to send, nil for none.
-func (c *Cluster) handle(index int, req *proto.Request) ([]byte, Action) {
+func (c *Cluster) handle(index int, req *proto.Request, frame []byte) ([]byte, Action) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if req.GPID.App == 0 && req.Code.IsData() { // a sign of life
+		return proto.AppendErrorReply(nil, req, proto.ErrHandlerNotFound, 0), Serve
+	}
 	c.requests[req.Code]++
 	to := proto.ReplyTo{Framing: req.Framing, Code: req.Code, Seq: req.Seq}
 	reply := func(code proto.ErrCode, result func([]byte) []byte) []byte {
@@ -141,13 +199,22 @@ func (c *Cluster) handle(index int, req *proto.Request) ([]byte, Action) {
 		result := c.meta(index, req)
 		return reply(proto.ErrOK, func(b []byte) []byte { return proto.AppendResult(b, result) }), Serve
 	}
+	if c.frames != nil {
+		c.frames(frame)
+	}
 	node := index - c.metas
 	action, code := c.rule(node, req)
 	if action != Serve && action != Hold {
 		return nil, action
 	}
-	if code == proto.ErrOK && (int(req.GPID.Part) >= len(c.primary) || c.primary[req.GPID.Part] != node) {
-		code = proto.ErrInvalidState
+	if code == proto.ErrOK {
+		code = c.admit(node, req)
+	}
+	if req.Code == proto.CodeClearScanner && code == proto.ErrOK {
+		if context, err := proto.DecodeClearScannerArgs(req.Args); err == nil {
+			delete(c.scanners, context)
+		}
+		return nil, Serve
 	}
 	var result func([]byte) []byte
 	if code == proto.ErrOK {
@@ -156,6 +223,22 @@ func (c *Cluster) handle(index int, req *proto.Request) ([]byte, Action) {
 		}
 	}
 	return reply(code, result), action
+}
+
+// admit says what a real server would check of the header.
+func (c *Cluster) admit(node int, req *proto.Request) proto.ErrCode {
+	part := int(req.GPID.Part)
+	switch {
+	case req.GPID.App != c.app || part >= len(c.primary):
+		return proto.ErrObjectNotFound
+	case req.Backup:
+		return proto.ErrOK
+	case c.primary[part] != node:
+		return proto.ErrInvalidState
+	case req.Hash%uint64(len(c.primary)) != uint64(part):
+		return proto.ErrParentPartitionMisused
+	}
+	return proto.ErrOK
 }
 
 // meta answers the requests of clients to a meta server; the result is a pointer to a response.
@@ -192,113 +275,27 @@ func (c *Cluster) config(code proto.ErrCode, req *proto.Request) any {
 			resp.Partitions = []proto.PartitionConfiguration{{Primary: c.servers[c.leader].address()}}
 		}
 		return resp
-	case err != nil || ask.AppName != c.Table:
+	case err != nil || ask.AppName != c.Table || c.app == 0:
 		resp.Err = proto.ErrObjectNotFound
 		return resp
 	}
-	resp.AppID, resp.PartitionCount, resp.IsStateful = 2, int32(len(c.primary)), true
-	for i, p := range c.primary {
-		pc := proto.PartitionConfiguration{PID: proto.GPID{App: 2, Part: int32(i)}, Ballot: 1, MaxReplicaCount: 1}
-		if p >= 0 {
+	resp.AppID, resp.PartitionCount, resp.IsStateful = c.app, int32(len(c.primary)), true
+	if len(ask.PartitionIndices) == 0 {
+		for i := range c.primary {
+			ask.PartitionIndices = append(ask.PartitionIndices, int32(i))
+		}
+	}
+	for _, i := range ask.PartitionIndices {
+		pc := proto.PartitionConfiguration{PID: proto.GPID{App: c.app, Part: i}, Ballot: 1, MaxReplicaCount: 1}
+		if p := c.primary[i]; p >= 0 {
 			pc.Primary = c.servers[c.metas+p].address()
+			for _, s := range c.servers[c.metas:] {
+				if s.index != c.metas+p {
+					pc.Secondaries = append(pc.Secondaries, s.address())
+				}
+			}
 		}
 		resp.Partitions = append(resp.Partitions, pc)
 	}
 	return resp
-}
-
-// server is one listener with its connections.
-type server struct {
-	cluster  *Cluster
-	index    int
-	listener net.Listener
-	wg       sync.WaitGroup
-
-	mu    sync.Mutex
-	conns map[net.Conn]struct{}
-	ended bool
-}
-
-func (s *server) address() proto.RPCAddress {
-	return proto.NewRPCAddress(netip.MustParseAddrPort(s.listener.Addr().String()))
-}
-
-func (s *server) accept() {
-	defer s.wg.Done()
-	for {
-		nc, err := s.listener.Accept()
-		if err != nil {
-			return
-		}
-		s.mu.Lock()
-		if s.ended {
-			_ = nc.Close()
-		} else {
-			s.conns[nc] = struct{}{}
-			s.wg.Add(1)
-			go s.talk(nc)
-		}
-		s.mu.Unlock()
-	}
-}
-
-func (s *server) talk(nc net.Conn) {
-	defer s.wg.Done()
-	defer func() {
-		s.mu.Lock()
-		delete(s.conns, nc)
-		s.mu.Unlock()
-		_ = nc.Close()
-	}()
-	var in, out, held []byte
-	chunk := make([]byte, 64<<10)
-	for {
-		n, err := nc.Read(chunk)
-		in = append(in, chunk[:n]...)
-		for {
-			var req proto.Request
-			used, _, perr := proto.ParseTHFT(in, maxFrame, &req)
-			if perr != nil {
-				return
-			}
-			if used == 0 {
-				break
-			}
-			reply, action := s.cluster.handle(s.index, &req)
-			in = in[used:]
-			switch action {
-			case Close:
-				return
-			case Hold:
-				held = append(held, reply...)
-			default:
-				out = append(out, reply...)
-				if reply != nil {
-					out, held = append(out, held...), held[:0]
-				}
-			}
-		}
-		if _, werr := nc.Write(out); werr != nil || err != nil {
-			return
-		}
-		out = out[:0]
-		in = slices.Clone(in)
-	}
-}
-
-func (s *server) closeConns() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for nc := range s.conns {
-		_ = nc.Close()
-	}
-}
-
-func (s *server) stop() {
-	_ = s.listener.Close()
-	s.mu.Lock()
-	s.ended = true
-	s.mu.Unlock()
-	s.closeConns()
-	s.wg.Wait()
 }

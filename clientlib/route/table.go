@@ -26,6 +26,7 @@ type Table struct {
 	wanted []int32 // in doubt, not asked yet, sorted; unused when all is true
 	all    bool
 	due    time.Duration // the next question must not be asked earlier
+	last   time.Duration // when the last one ended
 	futile int           // questions in a row that brought nothing new
 }
 
@@ -39,8 +40,11 @@ func (t *Table) Map() *Map { return t.m }
 // does not exist; proto.ErrOK when there was none.
 func (t *Table) Gone() proto.ErrCode { return t.gone }
 
-// Refresh makes the whole table worth a question.
-func (t *Table) Refresh() { t.all = true }
+// Doubt makes the whole table worth a question.
+func (t *Table) Doubt() { t.all = true }
+
+// Refresh is Doubt for somebody who needs the answer now: it cuts the distance to the last question to its least.
+func (t *Table) Refresh() { t.all, t.due = true, min(t.due, t.last+askFirst) }
 
 // Suspect reports that a partition was not served where the map of a version said. It returns true when the newest map
 // says something newer, so that the request may be sent again at once; otherwise the partition has become worth a question.
@@ -135,6 +139,7 @@ func (t *Table) space(now time.Duration, changed bool) {
 	if changed {
 		t.futile = 0
 	}
+	t.last = now
 	t.due = now + t.Rand.Spread(doubled(askFirst, askMost, t.futile))
 	t.futile++
 }
