@@ -176,6 +176,7 @@ func (p *partition) quarantine(reason string) {
 	p.abortCompaction()
 	p.releaseLearners()
 	p.abandonInstall()
+	p.abandonMigration()
 	p.note(workCommit)
 	p.shard.node.reportChanged(p)
 	if len(p.wanted.Secondaries) > 0 {

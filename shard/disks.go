@@ -142,6 +142,14 @@ func (d *disks) scanRoot(root *diskRoot, found map[proto.GPID]replicaDir) error 
 		return err
 	}
 	for _, e := range entries {
+		if base, ok := strings.CutSuffix(e.Name(), suffixMoving); ok { // a move that a crash has ended
+			if _, ok := parseReplicaName(base); ok {
+				if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+					return err
+				}
+			}
+			continue
+		}
 		g, ok := parseReplicaName(e.Name())
 		if !ok || !e.IsDir() {
 			continue
@@ -159,6 +167,11 @@ func (d *disks) scanRoot(root *diskRoot, found map[proto.GPID]replicaDir) error 
 	return nil
 }
 
+// newer tells whether the record is of a later state of the replica than another one.
+func (r *replicaRecord) newer(other *replicaRecord) bool {
+	return r.Ballot > other.Ballot || r.Ballot == other.Ballot && r.Moved > other.Moved
+}
+
 var errTwins = errors.New("nothing tells which is newer: move one away")
 
 // settleTwins chooses between two directories of one replica and moves the other one aside.
@@ -166,8 +179,8 @@ func settleTwins(g proto.GPID, one, two replicaDir) (replicaDir, error) {
 	a, errA := readRecord(one)
 	b, errB := readRecord(two)
 	switch {
-	case errA == nil && (errB != nil || a.Ballot > b.Ballot):
-	case errB == nil && (errA != nil || b.Ballot > a.Ballot):
+	case errA == nil && (errB != nil || a.newer(&b)):
+	case errB == nil && (errA != nil || b.newer(&a)):
 		one, two = two, one
 	default:
 		return replicaDir{}, fmt.Errorf("replica %v lies in %s and in %s: %w", g, one.path, two.path, errTwins)
@@ -221,7 +234,7 @@ func (d *disks) clean(now time.Time, keepErrors, keepGarbage time.Duration) (rem
 		entries, err := os.ReadDir(dir)
 		errs = append(errs, err)
 		for _, e := range entries {
-			for suffix, keep := range map[string]time.Duration{suffixError: keepErrors, suffixGarbage: keepGarbage} {
+			for suffix, keep := range map[string]time.Duration{suffixError: keepErrors, suffixOriginal: keepErrors, suffixGarbage: keepGarbage} {
 				since, ok := asideSince(e.Name(), suffix)
 				if !ok || keep == 0 || now.Sub(since) < keep {
 					continue

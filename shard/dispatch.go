@@ -61,13 +61,6 @@ func (p *partition) read(d dest, req *proto.Request) {
 	}
 }
 
-// replicaAdmin are the RPCs that a replica server of Apache Pegasus answers by name and this one does not yet.
-var replicaAdmin = map[proto.Code]bool{
-	proto.CodeQueryReplicaInfo: true, proto.CodeQueryPNDecree: true, proto.CodeQueryAppInfo: true,
-	proto.CodeQueryDiskInfo: true, proto.CodeReplicaDiskMigrate: true, proto.CodeDetectHotkey: true,
-	proto.CodeAddNewDisk: true,
-}
-
 // serveByName handles a request that is for no partition.
 func (sh *Shard) serveByName(d dest, req *proto.Request) {
 	c := call{dest: d, to: req.ReplyTo()}
@@ -89,10 +82,13 @@ func (sh *Shard) serveByName(d dest, req *proto.Request) {
 		}
 		text := sh.node.command(&cmd)
 		sh.answer(&c, &text)
-	case replicaAdmin[req.Code]:
-		sh.fail(&c, proto.ErrNotImplemented)
 	default:
-		sh.fail(&c, proto.ErrHandlerNotFound)
+		handle := adminHandler(req.Code)
+		if handle == nil {
+			sh.fail(&c, proto.ErrHandlerNotFound)
+		} else if err := handle(sh, &c, req.Args); err != nil {
+			sh.fail(&c, proto.ErrInvalidParameters)
+		}
 	}
 }
 

@@ -11,8 +11,9 @@ import (
 // period (Space-Saving: a key that finds no slot takes the one of the rarest key and goes on from its count, so a key that makes
 // more than 1/hotSlots of the requests is never missed). Between samples a request pays one addition and one comparison.
 const (
-	hotSample = 64 // requests per sample; a power of two
-	hotSlots  = 16
+	hotSample     = 1 << hotSampleBits // requests per sample
+	hotSampleBits = 6
+	hotSlots      = 16
 	// hotShown is how many keys of a replica are told, hotLeast the samples that a key must have had.
 	hotShown = 3
 	hotLeast = 8
@@ -34,12 +35,16 @@ type hotSlot struct {
 type hotCounter struct {
 	seen   uint32
 	sketch *hotSketch // nil until the first sample
+
+	detect    detection
+	detecting *hotSketch // of a detection that runs
 }
 
-// due tells whether the request that just came is one to be counted.
+// due tells whether the request that just came is one to be counted. Of every hotSample requests one is, at a place that looks
+// random: a client that repeats itself would otherwise be seen at one of its requests only.
 func (h *hotCounter) due() bool {
 	h.seen++
-	return h.seen%hotSample == 0
+	return h.seen%hotSample == hotSample-1-(h.seen/hotSample*2654435761)>>(32-hotSampleBits)
 }
 
 // count takes the raw key of a request that is due.
@@ -52,6 +57,9 @@ func (h *hotCounter) count(raw []byte) {
 		h.sketch = new(hotSketch)
 	}
 	h.sketch.add(proto.RawKeyHash(raw), key)
+	if h.detecting != nil {
+		h.detecting.add(proto.RawKeyHash(raw), key)
+	}
 }
 
 func (s *hotSketch) add(hash uint64, key []byte) {

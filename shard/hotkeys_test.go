@@ -65,3 +65,40 @@ func TestHotKeysOfAPeriod(t *testing.T) {
 		t.Errorf("in a period without requests: %v", hot)
 	}
 }
+
+// Of every so many requests one is counted, and not always the same one of a client that repeats itself.
+func TestSamplingDoesNotRepeatItself(t *testing.T) {
+	var h hotCounter
+	places := map[int]int{}
+	const rounds = 1000
+	for i := range rounds * hotSample {
+		if h.due() {
+			places[i%hotSample]++
+		}
+	}
+	total := 0
+	for place, n := range places {
+		if total += n; n > 4*rounds/hotSample {
+			t.Errorf("place %d is counted %d times in %d", place, n, rounds)
+		}
+	}
+	if total < rounds-1 || total > rounds {
+		t.Errorf("%d counted in %d", total, rounds)
+	}
+}
+
+// What a request pays for being watched, with a detection under way.
+func BenchmarkHotKeys(b *testing.B) {
+	var h hotCounter
+	h.startDetection(1)
+	keys := make([][]byte, 1<<12)
+	for i := range keys {
+		keys[i] = engine.AppendKey(nil, fmt.Appendf(nil, "user%08d", i*i%len(keys)), []byte("sort"))
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if h.due() {
+			h.count(keys[i%len(keys)])
+		}
+	}
+}

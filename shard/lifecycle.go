@@ -412,6 +412,7 @@ func (p *partition) close() {
 	p.abortCompaction()
 	p.releaseLearners()
 	p.abandonInstall()
+	p.abandonMigration()
 	p.failQueue(proto.ErrObjectNotFound)
 	p.abandonWrites()
 	p.scanners.closeAll()
@@ -439,6 +440,7 @@ func (p *partition) abandonWrites() {
 // closeIfIdle goes on with a close, or with the installation of a checkpoint, once nothing uses the store.
 func (p *partition) closeIfIdle() {
 	p.installIfIdle()
+	p.moveIfIdle()
 	if p.state != replicaClosing || p.refs > 0 {
 		return
 	}

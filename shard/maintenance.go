@@ -28,6 +28,8 @@ func (sh *Shard) tick() {
 			p.close()
 		}
 		p.compactIfDue(wall)
+		p.hotReads.look(now)
+		p.hotWrites.look(now)
 	}
 	sh.refreshRecords()
 	sh.survey()

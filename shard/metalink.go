@@ -137,6 +137,21 @@ type describedTable struct {
 	at  int64
 }
 
+// newestTables are the tables of all parts, each as it was described last, by id.
+func newestTables(parts []map[int32]describedTable) []proto.AppInfo {
+	var all map[int32]describedTable
+	for _, part := range parts {
+		for _, t := range part {
+			all = keepNewest(all, t)
+		}
+	}
+	var apps []proto.AppInfo
+	for _, id := range slices.Sorted(maps.Keys(all)) {
+		apps = append(apps, all[id].app)
+	}
+	return apps
+}
+
 // keepNewest puts t into the map unless that has a newer description of the table.
 func keepNewest(tables map[int32]describedTable, t describedTable) map[int32]describedTable {
 	if tables == nil {
@@ -165,9 +180,7 @@ func (g *gathered) deliver(sh *Shard) {
 		Node: n.id, Address: n.advertised, IP: n.address, Shards: int32(len(n.shards)), ShardPort: int32(n.opts.ShardPort),
 		Incarnation: n.incarnation, Replicas: m.hello, Transfer: n.transferAddress, Zone: n.opts.Zone,
 	}
-	for _, id := range slices.Sorted(maps.Keys(m.tables)) {
-		hello.Apps = append(hello.Apps, m.tables[id].app)
-	}
+	hello.Apps = newestTables([]map[int32]describedTable{m.tables})
 	m.send(proto.PeerHello, hello)
 	m.hello, m.tables = nil, nil
 }

@@ -64,10 +64,13 @@ type Node struct {
 	collector *collector
 	pages     *lane.Lane // HTTP pages are made here
 
-	foreign     []*mutlog.Foreign // logs of shards that a former run had
-	locks       []io.Closer       // of the data directories
-	compactions atomic.Int64      // manual ones queued or running
-	complete    atomic.Bool       // all loops exist; until then sessions wait, as their requests may be for any shard
+	foreign []*mutlog.Foreign // logs of shards that a former run had
+	locks   []io.Closer       // of the data directories; guarded by locksMu once the node runs
+	locksMu sync.Mutex
+	// addingDisk is held while a data directory is taken in.
+	addingDisk  sync.Mutex
+	compactions atomic.Int64 // manual ones queued or running
+	complete    atomic.Bool  // all loops exist; until then sessions wait, as their requests may be for any shard
 }
 
 // Start opens what is on the data directories, replays the shard logs, and serves. It returns when the ports are open; the

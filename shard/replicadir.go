@@ -64,6 +64,8 @@ type replicaRecord struct {
 	InitPartitions   int32 `json:"init_partition_count,omitempty"`
 	CreateSecond     int64 `json:"create_second,omitempty"`
 	AtomicIdempotent bool  `json:"atomic_idempotent,omitempty"`
+	// Moved is how often the replica moved to another data directory: of two directories of one ballot the higher counts.
+	Moved int `json:"moved,omitempty"`
 	// Described is when meta said so, unix milliseconds; of the records of one table the newest counts.
 	Described int64 `json:"described_ms,omitempty"`
 }
@@ -74,7 +76,7 @@ func (p *partition) record(ballot proto.Ballot) replicaRecord {
 		AppName: p.app.AppName, AppType: p.app.AppType, PartitionCount: p.app.PartitionCount,
 		MaxReplicas: p.app.MaxReplicaCount, Envs: p.app.Envs, InitPartitions: p.app.InitPartitionCount,
 		CreateSecond: p.app.CreateSecond, AtomicIdempotent: p.app.AtomicIdempotent != nil && *p.app.AtomicIdempotent,
-		Described: p.described,
+		Described: p.described, Moved: p.recorded.Moved,
 	}
 }
 

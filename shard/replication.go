@@ -25,7 +25,7 @@ func (sh *Shard) receive(from proto.NodeID, m *proto.ReplMessage) {
 		if answer, ok := consensus.Absent(m); ok {
 			sh.peers.send(from, &answer)
 		}
-	case p.state != replicaOpen:
+	case p.state != replicaOpen || p.migrating != nil && p.migrating.standing:
 		// Opening, closing or installing: the sender repeats what is not answered.
 	case (m.Type == proto.ReplPrepare || m.Type == proto.ReplLearnData) && !p.hasLogRoom(len(m.Batch)):
 		// The sender repeats it, and does without this member when the log stays full.

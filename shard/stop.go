@@ -50,6 +50,7 @@ func (*drain) deliver(sh *Shard) {
 	for _, p := range sh.partitions {
 		p.scanners.closeAll()
 		p.abortCompaction()
+		p.abandonMigration()
 		p.failQueue(proto.ErrInvalidState)
 	}
 	sh.loop.After(sh.opts.Timing.Lease, sh.stopReplicating)
@@ -130,6 +131,8 @@ func (n *Node) release() error {
 	if n.shared != nil {
 		n.shared.Close()
 	}
+	n.locksMu.Lock()
+	defer n.locksMu.Unlock()
 	for _, lock := range n.locks {
 		errs = append(errs, lock.Close())
 	}
