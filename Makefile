@@ -4,10 +4,12 @@ MAINS   := ./metasvc/pegasus-meta ./shard/pegasus-replica ./conf/pegasus-onebox 
 ONEBOX  := bin/pegasus-onebox
 FOLDERS := clientlib conf consensus engine metasvc netcore perf shard
 INTEROP := clientlib/interop clientlib/interop/ycsb
-MODULES := $(INTEROP) clientlib/interop/versus perf/official
+BROWSER := metasvc/console/browser
+MODULES := $(INTEROP) clientlib/interop/versus perf/official $(BROWSER)
 
 # Arguments for one's own: make bench BENCH="--read 0.5 --conns 16", make onebox ONEBOX_FLAGS="--replicas 1", make test RUN=TestX,
-# make faults SECONDS=600.
+# make faults SECONDS=600,
+# make console-test SHOTS=/tmp/shots.
 BENCH        ?= --conns 8 --depth 16 --read 0.5 --value-size 100
 ONEBOX_FLAGS ?=
 RUN          ?=
@@ -15,9 +17,10 @@ SECONDS      ?= 120
 TEST_TIMEOUT ?= 10m
 SIZE         ?= 1024
 VERSUS       ?=
+SHOTS        ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build release test check interop faults bench bench-clients bench-groups bench-learn onebox onebox-stop onebox-status clean
+.PHONY: help deps build release test check interop console-test faults bench bench-clients bench-groups bench-learn onebox onebox-stop onebox-status clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,7 +38,8 @@ release: ## build the programs into bin/release/ with an optimised RocksDB linke
 	@flags=$$(sh engine/rocks/build-release.sh .cache/rocksdb-release) && eval "$$flags" && set -x && \
 		go build -tags release,grocksdb_clean_link -trimpath -o bin/release/ $(MAINS)
 
-test: deps ## vet, then all tests: packages, real clusters, foreign clients
+test: ## vet, then all tests: packages, real clusters, foreign clients
+	@sh .ci/deps test
 	go vet ./...
 	go test -timeout $(TEST_TIMEOUT) $(if $(RUN),-run $(RUN)) ./...
 	@$(MAKE) --no-print-directory planted interop
@@ -59,6 +63,11 @@ interop: build ## Apache Pegasus' own Go client and go-ycsb, each against a real
 		echo "go test $$m"; \
 		$(ONEBOX) --shards 2 run -- sh -c 'cd '$$m' && go test -count=1 -timeout $(TEST_TIMEOUT) $(if $(RUN),-run $(RUN)) ./...' || exit 1; \
 	done
+
+console-test: build ## the web console of a real cluster in headless Chromium; SHOTS=FOLDER keeps pictures
+	@sh .ci/deps console
+	@PEGASUS_BIN=$(CURDIR)/bin PEGASUS_SHOTS=$(SHOTS) $(ONEBOX) --shards 2 run -- sh -c \
+		'cd $(BROWSER) && go test -count=1 -timeout $(TEST_TIMEOUT) $(if $(RUN),-run $(RUN)) ./...'
 
 faults: deps ## every fault scenario on real clusters, random faults for SECONDS, fail-over times
 	PEGASUS_FAULTS_SECONDS=$(SECONDS) go test -count=1 -v -timeout $$(($(SECONDS) + 900))s \

@@ -207,10 +207,12 @@ func (s *Server) servePeer(ses *loop.Session, f *proto.PeerFrame) error {
 		m := new(proto.NodeReport)
 		msg, ev = m, core.Report{Link: l, Msg: m}
 	case proto.PeerStatus:
-		// The placement of new replicas does not look at it yet; it must parse all the same.
-		if err := proto.Unmarshal(f.Body, new(proto.NodeStatusReport)); err != nil {
+		// The placement of new replicas does not look at it yet.
+		m := new(proto.NodeStatusReport)
+		if err := proto.Unmarshal(f.Body, m); err != nil {
 			return fmt.Errorf("metasvc: peer frame of kind %d: %w", f.Kind, err)
 		}
+		s.watch.told(l, m)
 		return nil
 	case proto.PeerUpdateConfig:
 		m := new(proto.UpdateConfig)

@@ -38,6 +38,9 @@ func (s *Server) page(req *httpfront.Request) httpfront.Response {
 	if err != nil {
 		return httpfront.Response{Status: 400, Body: []byte(err.Error())}
 	}
+	if r, ok := s.consolePage(path, req); ok {
+		return r
+	}
 	switch path {
 	case "":
 		return jsonPage(map[string]string{"/": "List all supported calls.", "/version": "Query the server version."})

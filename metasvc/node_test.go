@@ -26,6 +26,7 @@ type node struct {
 	revision int64
 	leader   string
 	hellos   int
+	status   *proto.NodeStatusReport // sent with every beacon, if not nil
 }
 
 func startNode(t *testing.T, i int, metas []string) *node {
@@ -115,8 +116,11 @@ func (n *node) session(c net.Conn) {
 				return
 			case <-time.After(100 * time.Millisecond):
 				n.mu.Lock()
-				rev := n.revision
+				rev, status := n.revision, n.status
 				n.mu.Unlock()
+				if status != nil {
+					send(proto.PeerStatus, 0, status)
+				}
 				send(proto.PeerBeacon, 0, &proto.NodeBeacon{Node: n.id, Incarnation: 1, Revision: rev})
 			}
 		}

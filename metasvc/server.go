@@ -83,6 +83,7 @@ type Server struct {
 	calls   map[uint64]call
 	token   uint64
 	failed  error
+	watch   *watcher
 }
 
 // call is a client request that core has not answered yet.
@@ -132,6 +133,7 @@ func Start(opt Options) (_ *Server, err error) {
 	}
 	co.Self, co.SelfIP, s.self = me.Address, me.IP, me.IP
 	s.core = core.New(co)
+	s.watch = newWatcher(s)
 
 	s.loop, err = loop.Start(loop.Config{
 		Name: "meta", Addrs: []string{opt.Listen}, MaxSessions: maxSessions, MaxInbound: maxInbound,
@@ -211,12 +213,14 @@ func (s *Server) step(ev core.Event) {
 		return
 	}
 	s.effects.Reset()
+	s.watch.before(ev)
 	now := core.Now{Mono: s.loop.Now(), Unix: s.loop.WallMicros() / 1e6}
 	if err := s.core.Step(now, ev, &s.effects); err != nil {
 		s.failed = err
 		go s.fatal(err)
 		return
 	}
+	s.watch.after(ev, &s.effects)
 	var refused []uint64
 	for _, p := range s.effects.Propose {
 		if s.journal == nil || !s.journal.Propose(p.Data) {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 
 	"pegasus/consensus"
 	"pegasus/netcore/httpfront"
@@ -61,6 +62,7 @@ func (sh *Shard) serveHTTP(s *loop.Session, st *sessionState, in []byte) (consum
 	err = sh.node.pages.Submit(func() {
 		done := &pageDone{ref: ref, response: sh.node.page(req)}
 		done.response.Close = req.Close
+		done.response.AllowOrigin = sh.node.consoleOrigin(req.Origin)
 		sh.deliverLater(done)
 	})
 	if err != nil {
@@ -79,6 +81,14 @@ var pageHelp = map[string]string{
 	"/metrics/partitions":   "The metrics in the format of Prometheus, with those of every replica.",
 	"/slow":                 "[count=<n>]. The requests that were slow, and where their time went.",
 	"/replica/data_version": "app_id=<app_id>. Query the data version of an app.",
+}
+
+// consoleOrigin lets the consoles of the metas, and nobody else's scripts, read pages.
+func (n *Node) consoleOrigin(origin string) string {
+	if address, ok := strings.CutPrefix(origin, "http://"); ok && slices.Contains(n.opts.Metas, address) {
+		return origin
+	}
+	return ""
 }
 
 // page makes the answer to a request. It may be called from any goroutine but that of a loop.

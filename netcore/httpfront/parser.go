@@ -149,6 +149,8 @@ func parseHead(head []byte) (r *Request, bodyLen int, err error) {
 			}
 		case foldEqual(name, "content-type"):
 			r.ContentType = string(value)
+		case foldEqual(name, "origin"):
+			r.Origin = string(value)
 		case foldEqual(name, "expect"):
 			r.expect = foldEqual(value, "100-continue")
 		}

@@ -11,6 +11,7 @@ type Request struct {
 	Method      string // GET or POST
 	Target      string // as sent, with the query
 	ContentType string // of the body, as sent; often empty
+	Origin      string // of the page whose script asks, as sent by browsers; often empty
 	Body        []byte
 	Close       bool // the client wants the connection closed after the answer
 

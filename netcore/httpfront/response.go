@@ -10,6 +10,8 @@ type Response struct {
 	Status      int
 	ContentType string
 	Location    string // sent when not empty
+	AllowOrigin string // whose scripts may read the answer, when not empty; see Request.Origin
+	NoStore     bool   // it is worth nothing in a moment: nobody keeps a copy
 	Body        []byte
 	Close       bool // announce that the connection is closed afterwards
 }
@@ -18,7 +20,7 @@ type Response struct {
 func Text(status int, text string) Response { return Response{Status: status, Body: []byte(text)} }
 
 // Append appends the response to dst. The header has the shape of Apache Pegasus: Content-Type, Content-Length,
-// Location if any; "Connection: close" only when it is.
+// Location if any; the others only when they say something.
 func (r *Response) Append(dst []byte) []byte {
 	status := r.Status
 	if status == 0 {
@@ -39,6 +41,13 @@ func (r *Response) Append(dst []byte) []byte {
 	if r.Location != "" {
 		dst = append(dst, "\r\nLocation: "...)
 		dst = appendValue(dst, r.Location)
+	}
+	if r.AllowOrigin != "" {
+		dst = append(dst, "\r\nVary: Origin\r\nAccess-Control-Allow-Origin: "...)
+		dst = appendValue(dst, r.AllowOrigin)
+	}
+	if r.NoStore {
+		dst = append(dst, "\r\nCache-Control: no-store"...)
 	}
 	if r.Close {
 		dst = append(dst, "\r\nConnection: close"...)

@@ -1,0 +1,188 @@
+package metasvc
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"pegasus/metasvc/console"
+	"pegasus/netcore/proto"
+)
+
+// page asks one meta over HTTP, with the origin of a script if it is not empty, and follows no redirect.
+func page(t *testing.T, address, path, origin string) (status int, header http.Header, body string) {
+	t.Helper()
+	client := http.Client{
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport:     &http.Transport{DisableKeepAlives: true},
+	}
+	req, err := http.NewRequest("GET", "http://"+address+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if origin != "" {
+		req.Header.Set("Origin", origin)
+	}
+	r, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.StatusCode, r.Header, string(b)
+}
+
+func (g *group) api(path string, out any) {
+	g.t.Helper()
+	status, _, body := page(g.t, g.peers[g.leader()].Address, path, "")
+	if err := json.Unmarshal([]byte(body), out); status != 200 || err != nil {
+		g.t.Fatalf("%s: %d %v %s", path, status, err, body)
+	}
+}
+
+// TestOverview follows a cluster through a creation, a load and a death, as the console sees it.
+func TestOverview(t *testing.T) {
+	g := startGroup(t, 3)
+	var nodes []*node
+	for i := range 4 {
+		nodes = append(nodes, startNode(t, i+1, g.metas()))
+	}
+	var o console.Overview
+	eventually(t, "all nodes are there", func() bool {
+		g.api("/api/v1/overview", &o)
+		return len(o.Nodes) == 4
+	})
+	app := g.create("t", 4, 3)
+	members := g.members("t", 3)
+	eventually(t, "the table is healthy", func() bool {
+		g.api("/api/v1/overview", &o)
+		return len(o.Tables) == 1 && o.Tables[0].Health["healthy"] == 4 && len(o.Concerns) == 0
+	})
+	if o.Cluster != "onebox" || o.Leader != g.peers[g.leader()].Address || !slices.Equal(o.Metas, g.metas()) || o.Level != "steady" ||
+		o.Tables[0].Want != 3 || o.Tables[0].MinWrite != 2 {
+		t.Errorf("overview %+v", o)
+	}
+	replicas := 0
+	for _, n := range o.Nodes {
+		replicas += n.Replicas
+		if !n.Alive || !n.Connected {
+			t.Errorf("node %+v", n)
+		}
+	}
+	if replicas != 12 {
+		t.Errorf("%d replicas, want 12", replicas)
+	}
+
+	// Loads: what the primary says counts for the table, what everybody says for the node.
+	byAddress := func(a string) *node {
+		return nodes[slices.IndexFunc(nodes, func(n *node) bool { return n.address.String() == a })]
+	}
+	primary := byAddress(members[2][0])
+	gpid := proto.GPID{App: app, Part: 2}
+	for _, a := range members[2] {
+		n := byAddress(a)
+		n.mu.Lock()
+		n.status = &proto.NodeStatusReport{
+			Node:  n.id,
+			Disks: []proto.DiskStatus{{Tag: "ssd", Dir: "/d", CapacityMB: 100, AvailableMB: 40, Status: 1}},
+			Replicas: []proto.ReplicaLoad{{GPID: gpid, DiskTag: "ssd", Bytes: 1000, ReadsPerSec: 10, WritesPerSec: 5, ReadP50: 100, ReadP99: 900,
+				HotKeys: []proto.HotKey{{HashKey: "hot\xff", Write: true, PerSec: 7, Percent: 70}}}},
+		}
+		n.mu.Unlock()
+	}
+	eventually(t, "the loads show", func() bool {
+		g.api("/api/v1/overview", &o)
+		return o.Tables[0].Traffic.Reads == 10 && len(o.Hot) == 3
+	})
+	if o.Tables[0].Bytes != 1000 || o.Tables[0].Latency.ReadP50 != 100 || o.Tables[0].Latency.ReadP99 != 900 || o.Hot[0].HashKey != `hot\xff` {
+		t.Errorf("table %+v, hot keys %+v", o.Tables[0], o.Hot)
+	}
+	var p console.Partitions
+	g.api("/api/v1/table?name=t", &p)
+	if len(p.Partitions) != 4 || p.Partitions[2].Primary != members[2][0] || len(p.Partitions[2].Secondaries) != 2 || p.Partitions[2].Traffic.Writes != 5 ||
+		p.Partitions[2].Health != "healthy" || p.Partitions[0].Traffic.Reads != 0 {
+		t.Errorf("partitions %+v", p.Partitions)
+	}
+	var n console.NodeReplicas
+	g.api("/api/v1/node?address="+primary.address.String(), &n)
+	if len(n.Node.Disks) != 1 || n.Node.Disks[0].Status != "full" || n.Node.Disks[0].Replicas != 1 || n.Node.Disks[0].Bytes != 1000 || n.Node.Traffic.Reads != 10 {
+		t.Errorf("node %+v", n.Node)
+	}
+	var m console.Map
+	g.api("/api/v1/map", &m)
+	if len(m.Tables) != 1 || len(m.Tables[0].Members) != 4 || m.Nodes[m.Tables[0].Members[2][0]] != members[2][0] || m.Omitted != 0 {
+		t.Errorf("map %+v", m)
+	}
+
+	// A death is told, and what is done about it.
+	last := o.LastEvent
+	primary.close()
+	eventually(t, "the death shows", func() bool {
+		g.api(fmt.Sprintf("/api/v1/overview?after=%d", last), &o)
+		return slices.ContainsFunc(o.Events, func(e console.Event) bool {
+			return e.Kind == "node" && strings.HasPrefix(e.Text, members[2][0]) && strings.Contains(e.Text, "counts as dead")
+		})
+	})
+	for _, e := range o.Events {
+		if e.Seq <= last {
+			t.Errorf("event %d again", e.Seq)
+		}
+	}
+	for _, want := range []string{"leads the meta group", "registered", "table t is created: 4 partitions of 3 replicas", "is the first primary", "is asked to add", "is asked to take over", "is a member no more"} {
+		eventually(t, "an event says "+want, func() bool {
+			var all struct {
+				Events []console.Event `json:"events"`
+			}
+			g.api("/api/v1/events", &all)
+			return slices.ContainsFunc(all.Events, func(e console.Event) bool { return strings.Contains(e.Text, want) })
+		})
+	}
+}
+
+func TestConsolePages(t *testing.T) {
+	g := startGroup(t, 3)
+	leader := g.leader()
+	follower := g.peers[(leader+1)%3].Address
+	for _, tc := range []struct {
+		path, origin string
+		follower     bool
+		status       int
+		header, want string // want is in the named header, or in the body
+	}{
+		{path: "/console", status: 307, header: "Location", want: "/console/"},
+		{path: "/console/", status: 200, want: "<title>Pegasus</title>"},
+		{path: "/console/", follower: true, status: 200, header: "Content-Type", want: "text/html"},
+		{path: "/console/console.js", status: 200, header: "Content-Type", want: "text/javascript"},
+		{path: "/console/../server.go", status: 404, want: "no file"},
+		{path: "/console/nothing", status: 404, want: "no file"},
+		{path: "/api/v1/overview", status: 200, header: "Cache-Control", want: "no-store"},
+		{path: "/api/v1/overview?after=1", follower: true, status: 307, header: "Location", want: "http://" + g.peers[leader].Address + "/api/v1/overview?after=1"},
+		{path: "/api/v1/overview", origin: "http://" + follower, status: 200, header: "Access-Control-Allow-Origin", want: "http://" + follower},
+		{path: "/api/v1/overview", origin: "http://" + g.peers[leader].Address, follower: true, status: 200, want: `{"elsewhere":"` + g.peers[leader].Address + `"}`},
+		{path: "/api/v1/overview", origin: "http://evil.example", status: 200, header: "Access-Control-Allow-Origin", want: ""},
+		{path: "/api/v1/overview?after=x", status: 400, want: "invalid after=x"},
+		{path: "/api/v1/table?name=none", status: 404, want: "table not found"},
+		{path: "/api/v1/node?address=none", status: 404, want: "node not found"},
+		{path: "/api/v1/none", status: 404, want: "service not found"},
+	} {
+		to := g.peers[leader].Address
+		if tc.follower {
+			to = follower
+		}
+		status, header, body := page(t, to, tc.path, tc.origin)
+		got := body
+		if tc.header != "" {
+			got = header.Get(tc.header)
+		}
+		if status != tc.status || !strings.Contains(got, tc.want) || tc.header != "" && tc.want == "" && got != "" {
+			t.Errorf("%s from %q: %d %s %q, want %d %q", tc.path, tc.origin, status, tc.header, got, tc.status, tc.want)
+		}
+	}
+}

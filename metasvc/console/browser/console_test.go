@@ -1,0 +1,177 @@
+package browser
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+)
+
+// nodeName is the onebox's name of a replica server.
+func nodeName(t *testing.T, address string) string {
+	t.Helper()
+	for i, a := range replicas {
+		if a == address {
+			return fmt.Sprintf("replica%d", i+1)
+		}
+	}
+	t.Fatalf("no replica server at %s", address)
+	return ""
+}
+
+// Every page shows what it is for, fits a phone, and complains of nothing, in light and in dark.
+func TestPages(t *testing.T) {
+	o := healthy(t)
+	load(t)
+	pages := []struct{ name, shows string }{
+		{"cluster", "partitions healthy"}, {"tables", "stat"}, {"table/temp", "Ballot"}, {"nodes", o.Nodes[0].Address},
+		{"node/" + o.Nodes[0].Address, "disk1"}, {"hot", "Hot keys"}, {"slow", "threshold"}, {"jobs", "Long operations"}, {"events", "leads the meta group"},
+	}
+	for _, l := range []look{desktop, {1280, 900, true}, {390, 844, false}, {390, 844, true}} {
+		name := fmt.Sprintf("%d-dark=%v", l.width, l.dark)
+		t.Run(name, func(t *testing.T) {
+			p := open(t, l, consoleOf(o.Leader))
+			p.text("live, from " + o.Leader)
+			for _, page := range pages {
+				p.goTo(page.name)
+				if l.width < 700 && page.shows == "Ballot" {
+					page.shows = "Reads/s" // narrow screens leave columns out
+				}
+				p.text(page.shows)
+				if over := eval[int](p, "document.documentElement.scrollWidth - innerWidth"); over > 0 {
+					t.Errorf("%s is %d pixels wider than the screen", page.name, over)
+				}
+				p.shot(strings.ReplaceAll(strings.Split(page.name, ":")[0], "/", "-") + "-" + name)
+			}
+			if bright := eval[int](p, "+getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0]"); l.dark != (bright < 128) {
+				t.Errorf("the background is %d bright, dark is %v", bright, l.dark)
+			}
+		})
+	}
+}
+
+// What the page shows is what the cluster has, and it goes on changing by itself.
+func TestCluster(t *testing.T) {
+	o := healthy(t)
+	load(t)
+	p := open(t, desktop, consoleOf(o.Leader))
+	p.wait("a card for every node", fmt.Sprintf("document.querySelectorAll('.node').length === %d", len(replicas)))
+	total, primaries := 0, 0
+	for _, n := range o.Nodes {
+		total, primaries = total+n.Replicas, primaries+n.Primaries
+	}
+	p.wait("a square for every replica", fmt.Sprintf("document.querySelectorAll('.node .sq').length === %d", total))
+	p.wait("a filled one for every primary", fmt.Sprintf("document.querySelectorAll('.node .sq.primary').length === %d", primaries))
+	p.goTo("tables")
+	p.do(chromedp.Evaluate("window.mark = 1", nil))
+	p.wait("the load shows", "[...document.querySelectorAll('tr')].some((r) => r.innerText.startsWith('temp') && /\\d/.test(r.cells[4].innerText) && r.cells[4].innerText !== '0')")
+	p.wait("latencies show", "[...document.querySelectorAll('tr')].some((r) => r.innerText.startsWith('temp') && /s$/.test(r.cells[7].innerText.trim()))")
+	p.goTo("hot")
+	p.wait("the hot key of the load shows", "document.querySelectorAll('tbody tr').length > 0")
+	if eval[int](p, "window.mark") != 1 {
+		t.Error("the page was loaded again")
+	}
+	p.shot("hot-under-load")
+}
+
+// The console of a meta that does not lead shows the same.
+func TestFollower(t *testing.T) {
+	o := healthy(t)
+	for _, m := range metas {
+		if m != o.Leader {
+			p := open(t, desktop, consoleOf(m))
+			p.text("live, from " + o.Leader)
+			p.goTo("table/temp")
+			p.text("Ballot")
+			p.goTo("slow")
+			return
+		}
+	}
+}
+
+// Everything is reached by keyboard: pages by number, sorting and links by tab and enter, the filter by slash.
+func TestKeyboard(t *testing.T) {
+	o := healthy(t)
+	p := open(t, desktop, consoleOf(o.Leader))
+	p.text("live, from")
+	p.do(chromedp.KeyEvent("2"))
+	p.wait("key 2 opens tables", "location.hash === '#/tables' && document.activeElement.id === 'main'")
+	p.text("stat")
+	p.do(chromedp.KeyEvent("/"))
+	p.wait("slash leads to the filter", "document.activeElement.matches('input')")
+	p.do(chromedp.KeyEvent("sta"))
+	p.wait("the filter leaves one table", "document.querySelectorAll('tbody tr').length === 1")
+	p.do(chromedp.KeyEvent(kb.Backspace + kb.Backspace + kb.Backspace))
+	p.wait("and shows all again", "document.querySelectorAll('tbody tr').length >= 2")
+	focus := func(what, js string) {
+		t.Helper()
+		for range 40 {
+			p.do(chromedp.KeyEvent(kb.Tab))
+			if eval[bool](p, js) {
+				return
+			}
+		}
+		t.Fatalf("tab never reaches %s", what)
+	}
+	focus("the header of a column", "document.activeElement.matches('th button')")
+	p.do(chromedp.KeyEvent(kb.Enter))
+	p.wait("enter sorts", "document.querySelector('th[aria-sort]') !== null")
+	focus("a table's name", "document.activeElement.matches('td a')")
+	p.do(chromedp.KeyEvent(kb.Enter))
+	p.wait("enter follows a link", "location.hash.startsWith('#/table/')")
+	if n := eval[int](p, "[...document.querySelectorAll('a, button, input')].filter((e) => e.tabIndex < 0).length"); n > 0 {
+		t.Errorf("%d elements cannot be reached", n)
+	}
+}
+
+// A node dies and comes back while one looks: the page says so without being loaded again, and what is done about it.
+func TestNodeFails(t *testing.T) {
+	o := healthy(t)
+	load(t)
+	p := open(t, desktop, consoleOf(o.Leader))
+	p.wait("all nodes live", fmt.Sprintf("document.querySelectorAll('.node').length === %d", len(replicas)))
+	p.do(chromedp.Evaluate("window.mark = 1", nil))
+	victim := o.Nodes[len(o.Nodes)-1].Address
+	onebox(t, "kill", nodeName(t, victim))
+	t.Cleanup(func() { healthy(t) })
+	p.wait("the node is dead", "document.querySelectorAll('.node.dead').length === 1")
+	p.text(victim + " is not heard of")
+	p.wait("partitions are in need", "document.querySelectorAll('h2')[0].innerText.startsWith('Partitions in need')")
+	p.text("is a member no more")
+	p.shot("node-failed")
+	p.goTo("nodes")
+	p.wait("the page of nodes counts it", "document.querySelector('nav a[aria-current] .count')?.innerText === '1'")
+	p.goTo("cluster")
+	onebox(t, "restart", nodeName(t, victim))
+	p.wait("all is well again", "document.querySelectorAll('.node.dead').length === 0 && document.querySelector('.cards .t-ill') === null")
+	p.goTo("events")
+	p.text(victim + " is back")
+	p.shot("events-after-failure")
+	if eval[int](p, "window.mark") != 1 {
+		t.Error("the page was loaded again")
+	}
+}
+
+// The meta that served the page dies: the page goes on with another one.
+func TestMetaFails(t *testing.T) {
+	o := healthy(t)
+	p := open(t, desktop, consoleOf(o.Leader))
+	p.excuse = "net::ERR_CONNECTION_REFUSED" // that the dead meta does not answer is what this is about
+	p.text("live, from " + o.Leader)
+	name := ""
+	for i, m := range metas {
+		if m == o.Leader {
+			name = fmt.Sprintf("meta%d", i+1)
+		}
+	}
+	onebox(t, "kill", name)
+	t.Cleanup(func() {
+		onebox(t, "restart", name)
+		healthy(t)
+	})
+	p.wait("another meta answers", fmt.Sprintf("document.getElementById('link').innerText.startsWith('live') && !document.getElementById('link').innerText.includes(%q)", o.Leader))
+	p.wait("nodes are shown", fmt.Sprintf("document.querySelectorAll('.node').length === %d", len(replicas)))
+	p.shot("meta-failed")
+}
