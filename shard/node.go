@@ -395,5 +395,5 @@ func (n *Node) logDir(shard int) string {
 	if base == "" {
 		base = n.opts.DataDirs[0].Path
 	}
-	return filepath.Join(base, "slog", "shard-"+strconv.Itoa(shard))
+	return filepath.Join(base, shardLogsDir, "shard-"+strconv.Itoa(shard))
 }

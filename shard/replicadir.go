@@ -23,7 +23,8 @@ const (
 	replicaFile   = "replica.json"
 	storeDir      = "rdb"
 	identityFile  = "node.json"
-	formatVersion = 1 // of replica.json and node.json; a reader accepts this version and older ones
+	shardLogsDir  = "slog" // beside reps, one folder for each shard in it
+	formatVersion = 1      // of replica.json and node.json; a reader accepts this version and older ones
 )
 
 // replicaDir is where a replica's files are.

@@ -9,6 +9,8 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -28,7 +30,7 @@ func main() {
 	s := shell.New(shell.Options{
 		Load: p.load, In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
 		Terminal: p.terminal, Colour: p.colour("auto"), ErrTerminal: isTerminal(os.Stderr),
-		Version: Version,
+		Replica: beside("pegasus-replica"), Version: Version,
 	})
 	err := s.Run(context.Background(), os.Args[1:])
 	s.Close()
@@ -81,4 +83,18 @@ func (p program) colour(rule string) bool {
 func isTerminal(f *os.File) bool {
 	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 	return err == nil
+}
+
+// beside finds a program in the folder of this one, else in PATH; empty if it is in neither.
+func beside(name string) string {
+	if self, err := os.Executable(); err == nil {
+		if path, err := exec.LookPath(filepath.Join(filepath.Dir(self), name)); err == nil {
+			return path
+		}
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return ""
+	}
+	return path
 }

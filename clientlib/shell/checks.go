@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pegasus/clientlib"
-	"pegasus/clientlib/shell/escape"
+	"pegasus/clientlib/shell/words"
 )
 
 // checkCommands write when a condition holds.
@@ -41,7 +41,7 @@ func (k *condition) flags(cmd *cobra.Command) {
 	f.StringVarP(&k.operand, "check_operand", "o", "", "what the value is compared with")
 	f.BoolVarP(&k.returnValue, "return_check_value", "r", false, "show the value that was checked")
 	needs(cmd, "check_type")
-	flagWords(cmd, "check_type", words(sortedKeys(checkTypes)...))
+	flagWords(cmd, "check_type", choice(sortedKeys(checkTypes)...))
 }
 
 func (k *condition) parse(c *call) (sortKey, operand []byte, kind clientlib.CheckType, err error) {
@@ -152,7 +152,7 @@ func (s *Shell) checkAndMutateCommand() *cobra.Command {
 
 // mutation reads "set SORT_KEY VALUE [TTL]" or "del SORT_KEY".
 func (c *call) mutation(text string) (m clientlib.Mutation, err error) {
-	w, err := escape.Words(text)
+	w, err := words.Split(text)
 	if err != nil {
 		return m, usagef("mutation %q: %v", text, err)
 	}

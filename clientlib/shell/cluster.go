@@ -145,7 +145,7 @@ func (s *Shell) setLevelCommand() *cobra.Command {
 				return c.out.Object(fmt.Sprintf("meta level was %s and is %s", levelName(old), args[0]), "old", levelName(old), "level", args[0])
 			})
 		})
-	cmd.ValidArgsFunction = words(all...)
+	cmd.ValidArgsFunction = choice(all...)
 	return cmd
 }
 
@@ -236,7 +236,7 @@ func (s *Shell) proposeCommand() *cobra.Command {
 	f.StringVarP(&target, "target", "t", "", "node that shall act")
 	f.StringVarP(&node, "node", "n", "", "node that the change is about")
 	needs(cmd, "gpid", "type", "target", "node")
-	flagWords(cmd, "type", words(names...))
+	flagWords(cmd, "type", choice(names...))
 	flagWords(cmd, "target", s.completeNodes)
 	flagWords(cmd, "node", s.completeNodes)
 	return cmd
@@ -273,7 +273,7 @@ func (s *Shell) balanceCommand() *cobra.Command {
 	f.StringVarP(&from, "from", "f", "", "node that gives")
 	f.StringVarP(&to, "to", "t", "", "node that takes")
 	needs(cmd, "gpid", "type", "from", "to")
-	flagWords(cmd, "type", words("move_pri", "copy_pri", "copy_sec"))
+	flagWords(cmd, "type", choice("move_pri", "copy_pri", "copy_sec"))
 	flagWords(cmd, "from", s.completeNodes)
 	flagWords(cmd, "to", s.completeNodes)
 	return cmd

@@ -14,8 +14,8 @@ import (
 
 	"pegasus/clientlib"
 	"pegasus/clientlib/admin"
-	"pegasus/clientlib/shell/escape"
 	"pegasus/clientlib/shell/report"
+	"pegasus/netcore/proto"
 )
 
 // call is one execution of a command.
@@ -225,7 +225,7 @@ func (c *call) ask(f func(ctx context.Context, a admin.Admin) error) error {
 
 // bytes reads an argument that is a key or a value.
 func (c *call) bytes(arg string) ([]byte, error) {
-	b, err := escape.Bytes(arg)
+	b, err := proto.UnescapeText(arg)
 	if err != nil {
 		return nil, usagef("%q: %v", arg, err)
 	}
@@ -248,4 +248,4 @@ func (c *call) allBytes(args ...string) ([][]byte, error) {
 // quoted prints a key or value between quotes; shown is the same without.
 func (c *call) quoted(b []byte) string { return `"` + c.shown(b) + `"` }
 
-func (c *call) shown(b []byte) string { return escape.Text(b, c.escapeAll) }
+func (c *call) shown(b []byte) string { return proto.EscapeText(b, c.escapeAll) }

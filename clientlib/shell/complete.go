@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pegasus/clientlib/admin"
-	"pegasus/clientlib/shell/escape"
+	"pegasus/clientlib/shell/words"
 	"pegasus/netcore/proto"
 )
 
@@ -84,8 +84,8 @@ func (s *Shell) completeClusters(*cobra.Command, []string, string) ([]string, co
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
-// words completes one of a few words.
-func words(list ...string) completion {
+// choice completes one of a few words.
+func choice(list ...string) completion {
 	return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return list, cobra.ShellCompDirectiveNoFileComp
 	}
@@ -98,7 +98,7 @@ func flagWords(cmd *cobra.Command, flag string, f completion) {
 
 // completer is the editor's: the candidates for the word before the cursor.
 func (s *Shell) completer(line []rune, cursor int) readline.Completions {
-	typed := escape.Partial(string(line[:cursor]))
+	typed := words.Partial(string(line[:cursor]))
 	word := typed[len(typed)-1]
 	if len(typed) == 1 && strings.HasPrefix(word, "-") {
 		return readline.Completions{}
@@ -127,7 +127,7 @@ func (s *Shell) candidates(typed []string) []readline.Completion {
 		if name == "" || strings.HasPrefix(name, ":") || !strings.HasPrefix(name, word) {
 			continue
 		}
-		values = append(values, readline.Completion{Value: escape.Quote(name), Display: name, Description: about})
+		values = append(values, readline.Completion{Value: words.Quote(name), Display: name, Description: about})
 	}
 	return values
 }

@@ -298,8 +298,8 @@ func (s *Shell) hotkeyCommand() *cobra.Command {
 	f.StringVarP(&act, "detect_action", "c", "", "start, stop or query")
 	f.StringVarP(&address, "address", "d", "", "node, as a rule the primary")
 	needs(cmd, "app_id", "partition_index", "hotkey_type", "detect_action", "address")
-	flagWords(cmd, "hotkey_type", words("read", "write"))
-	flagWords(cmd, "detect_action", words("start", "stop", "query"))
+	flagWords(cmd, "hotkey_type", choice("read", "write"))
+	flagWords(cmd, "detect_action", choice("start", "stop", "query"))
 	flagWords(cmd, "address", s.completeNodes)
 	return cmd
 }

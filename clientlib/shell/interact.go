@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"pegasus/clientlib/shell/escape"
+	"pegasus/clientlib/shell/words"
 )
 
 // interact is a session at a terminal. reeflective/readline was chosen over chzyer/readline and peterh/liner, because it
@@ -46,9 +46,9 @@ func (s *Shell) interact(ctx context.Context) error {
 		case err != nil:
 			return err
 		}
-		words, err := escape.Words(line)
+		typed, err := words.Split(line)
 		if err == nil {
-			err = s.Line(ctx, words)
+			err = s.Line(ctx, typed)
 		}
 		if errors.Is(err, errExit) {
 			return nil
@@ -72,15 +72,15 @@ func (s *Shell) prompt() string {
 
 // hint is what stands below the line: the usage of its command, or of the option that is being typed.
 func hint(root *cobra.Command, line string) string {
-	words := escape.Partial(line)
-	if len(words) < 2 {
+	typed := words.Partial(line)
+	if len(typed) < 2 {
 		return ""
 	}
-	cmd, rest, err := root.Find(words[:len(words)-1])
+	cmd, rest, err := root.Find(typed[:len(typed)-1])
 	if err != nil || cmd == root {
 		return ""
 	}
-	last := words[len(words)-1]
+	last := typed[len(typed)-1]
 	if f := flagOf(cmd, last); f != nil {
 		return flagLine(f)
 	}

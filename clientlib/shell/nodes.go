@@ -173,7 +173,7 @@ func (s *Shell) nodesCommand() *cobra.Command {
 	f.BoolVarP(&qps, "qps", "q", false, "requests per second of each node")
 	f.StringVarP(&status, "status", "s", "all", "all, alive or unalive")
 	intervalFlag(cmd, &interval)
-	flagWords(cmd, "status", words("all", "alive", "unalive"))
+	flagWords(cmd, "status", choice("all", "alive", "unalive"))
 	return note(cmd, noteWatch)
 }
 

@@ -30,8 +30,8 @@ func (s *span) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVarP(&s.startInclusive, "start_inclusive", "a", "true", "whether start_sort_key belongs to the range")
 	f.StringVarP(&s.stopInclusive, "stop_inclusive", "b", "false", "whether stop_sort_key does")
-	flagWords(cmd, "start_inclusive", words("true", "false"))
-	flagWords(cmd, "stop_inclusive", words("true", "false"))
+	flagWords(cmd, "start_inclusive", choice("true", "false"))
+	flagWords(cmd, "stop_inclusive", choice("true", "false"))
 }
 
 // parse reads the two options.
@@ -67,7 +67,7 @@ func (f *filterFlags) add(cmd *cobra.Command, what, kindLetter, patternLetter st
 	cmd.Flags().StringVarP(&f.kind, what+"_filter_type", kindLetter, "", "only records whose "+strings.ReplaceAll(what, "_", " ")+
 		" matches: "+strings.Join(kinds, ", "))
 	cmd.Flags().StringVarP(&f.pattern, what+"_filter_pattern", patternLetter, "", "what it is compared with")
-	flagWords(cmd, what+"_filter_type", words(kinds...))
+	flagWords(cmd, what+"_filter_type", choice(kinds...))
 }
 
 func (f *filterFlags) filter(c *call) (sweep.Filter, error) {

@@ -45,7 +45,7 @@ func (s *Shell) root(front bool) *cobra.Command {
 	for _, more := range [][]*cobra.Command{
 		s.sessionCommands(front), s.clusterCommands(), s.tableCommands(), s.envCommands(), s.nodeCommands(),
 		s.dataCommands(), s.rangeCommands(), s.checkCommands(), s.wholeCommands(), s.jobCommands(), s.statCommands(),
-		s.convertCommands(),
+		s.convertCommands(), s.offlineCommands(),
 	} {
 		root.AddCommand(more...)
 	}

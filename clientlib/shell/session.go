@@ -10,8 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"pegasus/clientlib/shell/escape"
 	"pegasus/clientlib/shell/report"
+	"pegasus/clientlib/shell/words"
 )
 
 // errExit ends a session.
@@ -39,11 +39,11 @@ func (s *Shell) script(ctx context.Context) error {
 	in := bufio.NewScanner(s.opt.In)
 	in.Buffer(nil, maxLine)
 	for n := 1; in.Scan(); n++ {
-		words, err := escape.Words(in.Text())
+		line, err := words.Split(in.Text())
 		if err != nil {
 			return usagef("line %d: %v", n, err)
 		}
-		switch err := s.Line(ctx, words); {
+		switch err := s.Line(ctx, line); {
 		case errors.Is(err, errExit):
 			return nil
 		case err != nil:

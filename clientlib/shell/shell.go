@@ -1,5 +1,6 @@
 // Package shell is the commands of pegasus-shell: everything that an operator or a curious person does to a cluster from
-// a terminal or a script. It sits on the Go client and knows no more of the servers than any client does.
+// a terminal or a script. It sits on the Go client and knows no more of the servers than any client does; what needs the
+// files of a server is done by the server's own program (see offline.go).
 //
 // Every command is a cobra command that is made anew for each line, so that no flag survives its line. What lives longer
 // is in Shell: the cluster, the table in use and how things are shown. Commands describe what they found in a
@@ -53,7 +54,9 @@ type Options struct {
 	Terminal, Colour bool
 	// ErrTerminal says that Err is a terminal, so that progress may be drawn there.
 	ErrTerminal bool
-	Version     string
+	// Replica is the path of pegasus-replica, whose offline tools read the files of a server; empty: not found.
+	Replica string
+	Version string
 }
 
 // Shell is a session. It is used by one goroutine.
@@ -239,10 +242,13 @@ const (
 // ExitCode tells the exit code of an error of this package.
 func ExitCode(err error) int {
 	var usage usageError
+	var offline offlineError
 	var op *net.OpError
 	switch {
 	case err == nil:
 		return ExitOK
+	case errors.As(err, &offline) && offline.code > 0:
+		return offline.code
 	case errors.As(err, &usage):
 		return ExitUsage
 	case errors.Is(err, errNotFound):

@@ -32,7 +32,7 @@ func (s *Shell) targetFlags(cmd *cobra.Command, t *targets) {
 	f.StringVarP(&t.kind, "type", "t", "all", "all, meta-server or replica-server")
 	f.StringVarP(&t.list, "node_list", "l", "", "only these servers, HOST:PORT,HOST:PORT")
 	resolveFlag(cmd, &t.names)
-	flagWords(cmd, "type", words("all", "meta-server", "replica-server"))
+	flagWords(cmd, "type", choice("all", "meta-server", "replica-server"))
 	flagWords(cmd, "node_list", s.completeNodes)
 }
 

@@ -67,8 +67,8 @@ func (s *Shell) lsCommand() *cobra.Command {
 	f.StringVarP(&status, "status", "s", "available", strings.Join(sortedKeys(tableStatus), ", "))
 	f.StringVarP(&pattern, "app_name_pattern", "p", "", "only tables with such a name")
 	f.StringVarP(&match, "match_type", "m", "anywhere", "how the name matches: "+strings.Join(sortedKeys(matchTypes), ", "))
-	flagWords(cmd, "status", words(sortedKeys(tableStatus)...))
-	flagWords(cmd, "match_type", words(sortedKeys(matchTypes)...))
+	flagWords(cmd, "status", choice(sortedKeys(tableStatus)...))
+	flagWords(cmd, "match_type", choice(sortedKeys(matchTypes)...))
 	return note(cmd, noteWatch)
 }
 

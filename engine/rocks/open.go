@@ -21,7 +21,7 @@ import (
 
 // Names on storage, those of Apache Pegasus (spec rrdb 5). All meta values are ASCII.
 const (
-	dataFamily = "default"
+	DataFamily = "default" // holds the records
 	metaCF     = "pegasus_meta_cf"
 
 	keyDataVersion   = "pegasus_data_version"
@@ -81,7 +81,7 @@ func checkFamilies(dir string) error {
 		return openError(dir, err)
 	}
 	slices.Sort(names)
-	if !slices.Equal(names, []string{dataFamily, metaCF}) {
+	if !slices.Equal(names, []string{DataFamily, metaCF}) {
 		return fmt.Errorf("%w: %s has column families %q", engine.ErrNotStore, dir, names)
 	}
 	return nil
@@ -98,7 +98,7 @@ func levelsOf(dir string) int {
 	if err != nil {
 		return defaultLevels
 	}
-	_, family, _ := strings.Cut(string(text), `[CFOptions "`+dataFamily+`"]`)
+	_, family, _ := strings.Cut(string(text), `[CFOptions "`+DataFamily+`"]`)
 	_, value, _ := strings.Cut(family, "num_levels=")
 	value, _, _ = strings.Cut(value, "\n")
 	n, err := strconv.Atoi(strings.TrimSpace(value))
@@ -169,7 +169,7 @@ func openDB(dir string, o Options, fresh bool) (*Store, error) {
 	s.opts.db.SetCreateIfMissingColumnFamilies(fresh)
 	s.opts.db.SetErrorIfExists(fresh)
 	db, cfs, err := grocksdb.OpenDbColumnFamilies(s.opts.db, dir,
-		[]string{dataFamily, metaCF}, []*grocksdb.Options{s.opts.data, s.opts.meta})
+		[]string{DataFamily, metaCF}, []*grocksdb.Options{s.opts.data, s.opts.meta})
 	if err != nil {
 		s.opts.destroy()
 		C.pg_state_free(state)
@@ -260,33 +260,11 @@ func (s *Store) persistedDecree() (proto.Decree, error) {
 
 // decreeOf opens the store in dir read-only, leaves nothing behind in it, and returns its decree.
 func decreeOf(dir string, o Options) (proto.Decree, error) {
-	if err := checkFamilies(dir); err != nil {
-		return 0, err
-	}
-	var st C.pg_status
-	state := C.pg_state_new(C.uint32_t(engine.DataV1), &st)
-	if err := statusErr(&st); err != nil {
-		return 0, err
-	}
-	defer C.pg_state_free(state)
-	o.Levels = levelsOf(dir)
-	opts := o.build(state, true)
-	defer opts.destroy()
 	// Not all files, as an open store must: for one record that would be slow, and fill the cache with their indexes.
-	opts.db.SetMaxOpenFiles(32)
-	db, cfs, err := grocksdb.OpenDbForReadOnlyColumnFamilies(opts.db, dir,
-		[]string{dataFamily, metaCF}, []*grocksdb.Options{opts.data, opts.meta}, false)
+	r, err := openReadOnly(dir, o, 32)
 	if err != nil {
-		return 0, openError(dir, err)
-	}
-	defer db.Close()
-	defer cfs[0].Destroy()
-	defer cfs[1].Destroy()
-	s := &Store{dir: dir, c: C.pg_store_new(handle(db), handle(cfs[0]), handle(cfs[1]), state, &st)}
-	if err := statusErr(&st); err != nil {
 		return 0, err
 	}
-	defer C.pg_store_free(s.c)
-	n, err := s.metaNumber(keyFlushedDecree)
-	return proto.Decree(n), err
+	defer r.Close()
+	return r.decree, nil
 }

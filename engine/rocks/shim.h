@@ -107,6 +107,24 @@ typedef struct {
 int pg_iter_next(pg_iter *it, char *buf, uint64_t cap, uint64_t max_rows, uint64_t max_bytes, int64_t max_us,
                  uint32_t value_cut, pg_slice *slice, pg_status *st);
 
+// For the offline tools: one table file, opened without a store. Views in a record die with the next call.
+typedef struct pg_sst pg_sst;
+typedef struct {
+	const char *key;
+	size_t key_len;
+	const char *value;
+	size_t value_len;
+} pg_sst_record;
+pg_sst *pg_sst_open(const char *path, size_t len, pg_status *st);
+void pg_sst_free(pg_sst *f);
+void pg_sst_verify(pg_sst *f, pg_status *st);
+// Both return the length of the text, cut to cap.
+size_t pg_sst_properties(pg_sst *f, char *buf, size_t cap, pg_status *st);
+size_t pg_sst_family(pg_sst *f, char *buf, size_t cap, uint64_t *entries, pg_status *st);
+void pg_sst_seek(pg_sst *f, const char *key, size_t len, pg_status *st);
+// 1 with a record, 0 at the end. REQUIRES: pg_sst_seek.
+int pg_sst_next(pg_sst *f, pg_sst_record *r, pg_status *st);
+
 #ifdef __cplusplus
 }
 #endif

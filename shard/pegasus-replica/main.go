@@ -1,6 +1,7 @@
 // Pegasus-replica is the replica server: it serves the partitions that the meta group assigns to it.
 //
 //	pegasus-replica --config FILE [--check-config]
+//	pegasus-replica check|local_get|sst_dump|mlog_dump ...    look at the files of a server, see tools.go
 package main
 
 import (
@@ -26,6 +27,9 @@ import (
 const stopTimeout = 30 * time.Second
 
 func main() {
+	if isTool(os.Args) {
+		toolMain(os.Args)
+	}
 	config := flag.String("config", "", "configuration file (TOML)")
 	check := flag.Bool("check-config", false, "check the configuration file and exit")
 	flag.Parse()

@@ -1,4 +1,5 @@
-package escape
+// Package words cuts lines that people type into words, and writes words so that they can be typed.
+package words
 
 import (
 	"errors"
@@ -8,29 +9,29 @@ import (
 // ErrOpenQuote is returned for a line that ends inside quotes.
 var ErrOpenQuote = errors.New("a quote is not closed")
 
-// Words cuts a line at blanks. Quotes keep blanks together: 'single' takes everything as it is, "double" leaves C escapes
+// Split cuts a line at blanks. Quotes keep blanks together: 'single' takes everything as it is, "double" leaves C escapes
 // to whoever reads the word but for \", which is a quote. Outside quotes a backslash before a blank or a quote makes it
 // an ordinary character; all others stay, because keys are written with C escapes. A word that begins with # starts a
 // comment. The words are thus the same as those of a POSIX shell for everything that is quoted.
-func Words(line string) ([]string, error) {
-	words, open := split(line)
+func Split(line string) ([]string, error) {
+	words, open := cut(line)
 	if open {
 		return nil, ErrOpenQuote
 	}
 	return words, nil
 }
 
-// Partial is Words for a line that is still being typed: an open quote is closed, and the last word is the one that the
+// Partial is Split for a line that is still being typed: an open quote is closed, and the last word is the one that the
 // cursor is in, empty after a blank.
 func Partial(line string) []string {
-	words, open := split(line)
+	words, open := cut(line)
 	if open || line != "" && !strings.HasSuffix(line, " ") && !strings.HasSuffix(line, "\t") && len(words) > 0 {
 		return words
 	}
 	return append(words, "")
 }
 
-func split(line string) (words []string, open bool) {
+func cut(line string) (words []string, open bool) {
 	var word strings.Builder
 	inside := false // a word has begun, if only with quotes
 	quote := byte(0)
@@ -79,7 +80,7 @@ func split(line string) (words []string, open bool) {
 	return words, quote != 0
 }
 
-// Quote writes a word so that Words reads it back as one word with the same text.
+// Quote writes a word so that Split reads it back as one word with the same text.
 func Quote(word string) string {
 	if word != "" && !strings.ContainsAny(word, " \t'\"\\#") {
 		return word

@@ -1,6 +1,4 @@
-// Package escape turns arbitrary bytes into printable text and back, in the way of Apache Pegasus' shell (C escapes),
-// and cuts lines that people type into words.
-package escape
+package proto
 
 import (
 	"errors"
@@ -8,17 +6,20 @@ import (
 	"strings"
 )
 
-const hexDigits = "0123456789ABCDEF"
+// Keys are arbitrary bytes. Where people read or write them, and in the answers of the admin plane that are text, they have
+// the C escapes of Apache Pegasus (c_escape_string of its shell).
 
-// letters are the escapes with a letter, by the byte that they stand for.
-var letters = map[byte]byte{'\n': 'n', '\r': 'r', '\t': 't', '"': '"', '\'': '\'', '\\': '\\'}
+const escapeDigits = "0123456789ABCDEF"
 
-// Text prints bytes: printable ASCII as it is, the rest as \n, \r, \t, \", \', \\ or \xHH. With all every byte becomes
+// escapeLetters are the escapes with a letter, by the byte that they stand for.
+var escapeLetters = map[byte]byte{'\n': 'n', '\r': 'r', '\t': 't', '"': '"', '\'': '\'', '\\': '\\'}
+
+// EscapeText prints bytes: printable ASCII as it is, the rest as \n, \r, \t, \", \', \\ or \xHH. With all every byte becomes
 // \xHH.
-func Text(b []byte, all bool) string {
+func EscapeText(b []byte, all bool) string {
 	var out strings.Builder
 	for _, c := range b {
-		letter, ok := letters[c]
+		letter, ok := escapeLetters[c]
 		switch {
 		case all:
 			fmt.Fprintf(&out, `\x%02X`, c)
@@ -27,8 +28,8 @@ func Text(b []byte, all bool) string {
 			out.WriteByte(letter)
 		case c < 0x20 || c >= 0x7f:
 			out.WriteString(`\x`)
-			out.WriteByte(hexDigits[c>>4])
-			out.WriteByte(hexDigits[c&15])
+			out.WriteByte(escapeDigits[c>>4])
+			out.WriteByte(escapeDigits[c&15])
 		default:
 			out.WriteByte(c)
 		}
@@ -36,9 +37,9 @@ func Text(b []byte, all bool) string {
 	return out.String()
 }
 
-// Bytes is the inverse of Text. A backslash that begins none of its escapes is an error, so that a typing mistake does
+// UnescapeText is the inverse of EscapeText. A backslash that begins none of its escapes is an error, so that a typing mistake does
 // not become a key.
-func Bytes(s string) ([]byte, error) {
+func UnescapeText(s string) ([]byte, error) {
 	out := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
 		if s[i] != '\\' {
