@@ -22,6 +22,7 @@ type MetaNode struct {
 	Advertise  string `toml:"advertise" allow:"address?"`
 	RaftListen string `toml:"raft_listen" allow:"address?"`
 	DataDir    string `toml:"data_dir" allow:"path"`
+	Join       string `toml:"join" allow:"no|yes"`
 }
 
 // Peer is one member of the meta group: where it serves and where it takes part in Raft.
@@ -42,10 +43,14 @@ type Cluster struct {
 	MinReplicaCount       int    `toml:"min_replica_count" allow:"1..15"`
 	MaxReplicaCount       int    `toml:"max_replica_count" allow:"1..15"`
 	HoldSecondsForDropped int    `toml:"hold_seconds_for_dropped" allow:"0..315360000"`
-	LevelOnStart          string `toml:"level_on_start" allow:"blind|freezed|steady|lively"`
+	LevelOnStart          string `toml:"level_on_start" allow:"stopped|blind|freezed|steady|lively"`
 	// MinWriteReplicas has the field's name: 0 means a majority of what a table wants.
 	MinWriteReplicas int      `toml:"mutation_2pc_min_replica_count" allow:"0..15"`
 	AssignDelay      Duration `toml:"replica_assign_delay" allow:"0s..24h"`
+	AddsPerNode      int      `toml:"add_secondary_max_count_for_one_node" allow:"1..1000"`
+	StaleDelay       Duration `toml:"stale_replica_delay" allow:"0s..720h"`
+	BalancePeriod    Duration `toml:"balance_period" allow:"1s..1h"`
+	Recover          string   `toml:"recover_from_replica_server" allow:"no|yes"`
 }
 
 // DefaultMeta returns the configuration of an empty file: a group of one.
@@ -55,6 +60,7 @@ func DefaultMeta() *Meta {
 		Node: MetaNode{
 			Listen:  "127.0.0.1:34601",
 			DataDir: "data",
+			Join:    "no",
 		},
 		Peers:            []Peer{{Address: "127.0.0.1:34601", Raft: "127.0.0.1:34611"}},
 		FailureDetection: FailureDetection{Grace: Duration(3 * time.Second)},
@@ -66,6 +72,10 @@ func DefaultMeta() *Meta {
 			HoldSecondsForDropped: 604800,
 			LevelOnStart:          "steady",
 			AssignDelay:           Duration(10 * time.Minute),
+			AddsPerNode:           10,
+			StaleDelay:            Duration(10 * time.Minute),
+			BalancePeriod:         Duration(10 * time.Second),
+			Recover:               "no",
 		},
 		Logging: defaultLogging(),
 	}

@@ -116,9 +116,12 @@ func (s *Server) serve(ses *loop.Session, req *proto.Request) {
 		to := req.ReplyTo()
 		s.write(ses, &to, proto.ErrOK, &proto.NegotiationResponse{Status: proto.SASLAuthDisable})
 	case *proto.Command:
-		to := req.ReplyTo()
-		text := s.command(a)
-		s.write(ses, &to, proto.ErrOK, &text)
+		to, ref := req.ReplyTo(), ses.Ref()
+		s.command(a, func(text string) {
+			if ses := s.loop.Session(ref); ses != nil {
+				s.write(ses, &to, proto.ErrOK, &text)
+			}
+		})
 	default:
 		_, redirect := req.Origin()
 		s.token++
@@ -143,15 +146,12 @@ func newArgs(code proto.Code) any {
 var notYet = func() map[proto.Code]bool {
 	m := make(map[proto.Code]bool)
 	for _, c := range []proto.Code{
-		proto.CodeCMRecallApp, proto.CodeCMRenameApp, proto.CodeCMControlMeta,
-		proto.CodeCMStartRecovery, proto.CodeCMStartRestore, proto.CodeCMQueryRestoreStatus,
+		proto.CodeCMStartRestore, proto.CodeCMQueryRestoreStatus,
 		proto.CodeCMAddBackupPolicy, proto.CodeCMQueryBackupPolicy, proto.CodeCMModifyBackupPolicy,
-		proto.CodeCMStartBackupApp, proto.CodeCMQueryBackupStatus, proto.CodeCMDDDDiagnose,
+		proto.CodeCMStartBackupApp, proto.CodeCMQueryBackupStatus,
 		proto.CodeCMStartPartitionSplit, proto.CodeCMControlPartitionSplit, proto.CodeCMQueryPartitionSplit,
 		proto.CodeCMStartBulkLoad, proto.CodeCMControlBulkLoad, proto.CodeCMQueryBulkLoadStatus,
-		proto.CodeCMClearBulkLoad, proto.CodeCMStartManualCompact, proto.CodeCMQueryManualCompactStatus,
-		proto.CodeCMGetAtomicIdempotent,
-		proto.CodeCMSetAtomicIdempotent, proto.CodeCMAddDuplication, proto.CodeCMModifyDuplication,
+		proto.CodeCMClearBulkLoad, proto.CodeCMAddDuplication, proto.CodeCMModifyDuplication,
 		proto.CodeCMQueryDuplication, proto.CodeCMListDuplication,
 	} {
 		m[c] = true
@@ -166,6 +166,10 @@ func (s *Server) reply(r *core.Reply) {
 		return
 	}
 	delete(s.calls, r.Token)
+	if c.render != nil {
+		c.render(r)
+		return
+	}
 	ses := s.loop.Session(c.session)
 	if ses == nil {
 		return
@@ -207,13 +211,8 @@ func (s *Server) servePeer(ses *loop.Session, f *proto.PeerFrame) error {
 		m := new(proto.NodeReport)
 		msg, ev = m, core.Report{Link: l, Msg: m}
 	case proto.PeerStatus:
-		// The placement of new replicas does not look at it yet.
 		m := new(proto.NodeStatusReport)
-		if err := proto.Unmarshal(f.Body, m); err != nil {
-			return fmt.Errorf("metasvc: peer frame of kind %d: %w", f.Kind, err)
-		}
-		s.watch.told(l, m)
-		return nil
+		msg, ev = m, core.Status{Link: l, Msg: m}
 	case proto.PeerUpdateConfig:
 		m := new(proto.UpdateConfig)
 		msg, ev = m, core.Update{Link: l, Seq: f.Seq, Msg: m}
@@ -222,6 +221,9 @@ func (s *Server) servePeer(ses *loop.Session, f *proto.PeerFrame) error {
 	}
 	if err := proto.Unmarshal(f.Body, msg); err != nil {
 		return fmt.Errorf("metasvc: peer frame of kind %d: %w", f.Kind, err)
+	}
+	if m, ok := msg.(*proto.NodeStatusReport); ok {
+		s.watch.told(l, m)
 	}
 	s.step(ev)
 	return nil

@@ -27,6 +27,7 @@ type node struct {
 	leader   string
 	hellos   int
 	status   *proto.NodeStatusReport // sent with every beacon, if not nil
+	members  []string                // of the meta group, as told
 }
 
 func startNode(t *testing.T, i int, metas []string) *node {
@@ -102,7 +103,11 @@ func (n *node) session(c net.Conn) {
 		Transfer: proto.NewHostPort(n.address.Host, n.address.Port+1000)}
 	n.mu.Lock()
 	for g, cfg := range n.configs {
-		hello.Replicas = append(hello.Replicas, proto.ReplicaReport{GPID: g, Ballot: cfg.Ballot})
+		r := proto.ReplicaReport{GPID: g, Ballot: cfg.Ballot}
+		if cfg.Primary == n.id {
+			r.Role = 1
+		}
+		hello.Replicas = append(hello.Replicas, r)
 	}
 	n.mu.Unlock()
 	send(proto.PeerHello, 1, hello)
@@ -162,7 +167,9 @@ func (n *node) frame(f *proto.PeerFrame, send func(proto.PeerKind, uint64, any))
 			n.apps[a.AppID] = a
 		}
 		for _, p := range parts {
-			n.configs[p.GPID] = p
+			if p.Ballot >= n.configs[p.GPID].Ballot { // a replica never goes back
+				n.configs[p.GPID] = p
+			}
 		}
 	}
 	switch f.Kind {
@@ -176,6 +183,7 @@ func (n *node) frame(f *proto.PeerFrame, send func(proto.PeerKind, uint64, any))
 		}
 		n.hellos++
 		lists(m.Revision, m.Apps, m.Partitions, m.Nodes)
+		n.members = m.Metas
 	case proto.PeerBeaconAck:
 		var m proto.NodeBeaconAck
 		return proto.Unmarshal(f.Body, &m) == nil && (m.Err == proto.ErrOK || n.hellos == 0)
@@ -185,6 +193,9 @@ func (n *node) frame(f *proto.PeerFrame, send func(proto.PeerKind, uint64, any))
 			return false
 		}
 		lists(m.Revision, m.Apps, m.Partitions, m.Nodes)
+		if m.Metas != nil {
+			n.members = m.Metas
+		}
 	case proto.PeerProposal:
 		var m proto.Proposal
 		if proto.Unmarshal(f.Body, &m) != nil {
@@ -223,4 +234,18 @@ func (n *node) greeted() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.hellos
+}
+
+// group returns the members of the meta group as the node was told.
+func (n *node) group() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.members
+}
+
+// config returns the configuration of a partition that meta told last.
+func (n *node) config(g proto.GPID) proto.PartitionConfig {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.configs[g]
 }

@@ -35,6 +35,7 @@ type Options struct {
 	Listen      string // host:port; port 0 picks a free one
 	Advertise   string // how others reach Listen; one of Peers has this address
 	Peers       []Peer
+	Join        bool         // wait to be taken into a group that exists, instead of beginning one
 	RaftListen  net.Listener // an open listener for the journal; Start takes it over
 	DataDir     string
 
@@ -48,6 +49,13 @@ type Options struct {
 	// MinWriteReplicas and AssignDelay are those of core.Options.
 	MinWriteReplicas int32
 	AssignDelay      time.Duration
+	// AddsPerNode, StaleDelay, BalancePeriod and Recovering are those of core.Options.
+	AddsPerNode   int
+	StaleDelay    time.Duration
+	BalancePeriod time.Duration
+	Recovering    bool
+	// Config is the text of the configuration in force, for people.
+	Config string
 
 	// Election is that of journal.Config.
 	Election time.Duration
@@ -69,12 +77,12 @@ const (
 
 // Server is a running meta server.
 type Server struct {
-	opt    Options
-	log    *zap.Logger
-	self   proto.RPCAddress
-	peers  map[string]core.Leadership // by address; Role unset
-	loop   *loop.Loop[func()]
-	opened chan struct{} // closed once loop is set
+	opt     Options
+	log     *zap.Logger
+	self    proto.RPCAddress
+	started time.Time
+	loop    *loop.Loop[func()]
+	opened  chan struct{} // closed once loop is set
 
 	// Owned by the loop.
 	core    *core.Core
@@ -84,6 +92,10 @@ type Server struct {
 	token   uint64
 	failed  error
 	watch   *watcher
+	leader  core.Leadership  // as last reported
+	members []journal.Member // of the meta group, likewise
+	// changing: a change of the meta group is under way; one at a time.
+	changing bool
 }
 
 // call is a client request that core has not answered yet.
@@ -93,6 +105,8 @@ type call struct {
 	// redirect tells that the client wants ERR_FORWARD_TO_OTHERS at the RPC level.
 	redirect bool
 	old      bool // predatesHostPort
+	// render, if set, takes the answer in place of the session: a remote command or a page is made of it.
+	render func(*core.Reply)
 }
 
 // Start opens the port and the journal. When it returns, the server answers, though possibly that it does not know the
@@ -102,8 +116,7 @@ func Start(opt Options) (_ *Server, err error) {
 		opt.Logger = zap.NewNop()
 	}
 	s := &Server{
-		opt: opt, log: opt.Logger, peers: make(map[string]core.Leadership), opened: make(chan struct{}),
-		calls: make(map[uint64]call),
+		opt: opt, log: opt.Logger, opened: make(chan struct{}), calls: make(map[uint64]call), started: time.Now(),
 	}
 	defer func() {
 		if err != nil {
@@ -114,24 +127,27 @@ func Start(opt Options) (_ *Server, err error) {
 		Origin: rand.Uint64(), ClusterName: opt.ClusterName,
 		Level: opt.Level, MinLiveNodes: opt.MinLiveNodes, LivePercentage: opt.LivePercentage,
 		MinReplicas: opt.MinReplicas, MaxReplicas: opt.MaxReplicas, HoldSeconds: opt.HoldSeconds, Grace: opt.Grace,
-		MinWriteReplicas: opt.MinWriteReplicas, AssignDelay: opt.AssignDelay,
+		MinWriteReplicas: opt.MinWriteReplicas, AssignDelay: opt.AssignDelay, AddsPerNode: opt.AddsPerNode,
+		StaleDelay: opt.StaleDelay, BalancePeriod: opt.BalancePeriod, Recovering: opt.Recovering,
 	}
+	known := false
 	members := make([]journal.Member, len(opt.Peers))
 	for i, p := range opt.Peers {
 		l, err := resolve(p.Address)
 		if err != nil {
 			return nil, err
 		}
-		s.peers[p.Address] = l
+		if p.Address == opt.Advertise {
+			known = true
+			co.Self, co.SelfIP, s.self = l.Address, l.IP, l.IP
+		}
 		members[i] = journal.Member{ID: p.Address, Address: p.Raft}
 		co.Metas = append(co.Metas, p.Address)
 		co.Coordinators = append(co.Coordinators, p.Raft)
 	}
-	me, known := s.peers[opt.Advertise]
 	if !known {
 		return nil, fmt.Errorf("metasvc: none of the peers has the advertised address %s", opt.Advertise)
 	}
-	co.Self, co.SelfIP, s.self = me.Address, me.IP, me.IP
 	s.core = core.New(co)
 	s.watch = newWatcher(s)
 
@@ -145,7 +161,7 @@ func Start(opt Options) (_ *Server, err error) {
 	close(s.opened)
 	j, err := journal.Open(journal.Config{
 		Dir: opt.DataDir, Self: opt.Advertise, Members: members, Listener: opt.RaftListen, Election: opt.Election,
-		Logger: opt.Logger,
+		Join: opt.Join, Logger: opt.Logger,
 	}, s)
 	if err != nil {
 		return nil, errors.Join(err, s.stopLoop())
@@ -282,14 +298,39 @@ func (s *Server) Restore(snapshot []byte) error {
 
 // Lead implements journal.Machine.
 func (s *Server) Lead(st journal.Status) {
-	l := s.peers[st.LeaderID]
+	var l core.Leadership
+	if st.LeaderID != "" {
+		var err error
+		if l, err = resolve(st.LeaderID); err != nil {
+			s.log.Warn("the leader's address", zap.Error(err))
+		}
+	}
 	switch {
 	case st.Ready:
 		l.Role = core.Leading
 	case st.Leading:
 		l.Role = core.Electing
 	}
-	s.onLoop(func() { s.step(l) })
+	s.onLoop(func() {
+		s.leader = l
+		s.step(l)
+	})
+}
+
+// Group implements journal.Machine.
+func (s *Server) Group(members []journal.Member) {
+	if len(members) == 0 {
+		return // not taken in yet
+	}
+	var g core.Group
+	for _, m := range members {
+		g.Metas = append(g.Metas, m.ID)
+		g.Coordinators = append(g.Coordinators, m.Address)
+	}
+	s.onLoop(func() {
+		s.members = members
+		s.step(g)
+	})
 }
 
 // link is the name of a session in core: never 0, as generations start at 1.

@@ -35,6 +35,7 @@ func eventually(t *testing.T, what string, cond func() bool) {
 
 // group is a meta group in this process.
 type group struct {
+	tweak   []func(*Options)
 	t       *testing.T
 	peers   []Peer
 	dirs    []string
@@ -42,8 +43,8 @@ type group struct {
 	failed  chan error
 }
 
-func startGroup(t *testing.T, n int) *group {
-	g := &group{t: t, failed: make(chan error, n), servers: make([]*Server, n)}
+func startGroup(t *testing.T, n int, tweak ...func(*Options)) *group {
+	g := &group{t: t, tweak: tweak, failed: make(chan error, n), servers: make([]*Server, n)}
 	ports := make([]net.Listener, n)
 	rafts := make([]net.Listener, n)
 	for i := range n {
@@ -82,12 +83,16 @@ func (g *group) start(i int, raft net.Listener) {
 			g.t.Fatal(err)
 		}
 	}
-	s, err := Start(Options{
+	o := Options{
 		ClusterName: "onebox", Listen: g.peers[i].Address, Advertise: g.peers[i].Address, Peers: g.peers, RaftListen: raft,
 		DataDir: g.dirs[i], Level: proto.LevelSteady, MinLiveNodes: 1, LivePercentage: 50, MinReplicas: 1, MaxReplicas: 5,
 		HoldSeconds: 604800, Grace: 2 * time.Second, Election: 500 * time.Millisecond, Version: "2.6.0-SNAPSHOT", Commit: "db756dcdf24e2af6169659a67548501ed61f106c", // as recorded
 		OnFatal: func(err error) { g.failed <- err },
-	})
+	}
+	for _, f := range g.tweak {
+		f(&o)
+	}
+	s, err := Start(o)
 	if err != nil {
 		g.t.Fatal(err)
 	}
@@ -411,7 +416,7 @@ func TestOutOfPlace(t *testing.T) {
 		args any
 		want proto.ErrCode
 	}{
-		{proto.CodeCMRenameApp, 0, &proto.RenameAppRequest{}, proto.ErrNotImplemented},
+		{proto.CodeCMStartPartitionSplit, 0, &proto.RenameAppRequest{}, proto.ErrNotImplemented},
 		{proto.CodeQueryDiskInfo, 0, &proto.ListNodesRequest{}, proto.ErrHandlerNotFound},
 		{proto.CodeCMConfigSync, 0, &proto.ListNodesRequest{}, proto.ErrHandlerNotFound},
 		{proto.CodeCMListNodes, 1, &proto.ListNodesRequest{}, proto.ErrHandlerNotFound},
@@ -455,7 +460,9 @@ func TestOutOfPlace(t *testing.T) {
 		}
 		conn.Close()
 	}
-	if got := g.servers[0].command(&proto.Command{Cmd: "help", Arguments: []string{"version"}}); !strings.HasPrefix(got, "version - ") {
+	got := ""
+	g.servers[0].command(&proto.Command{Cmd: "help", Arguments: []string{"version"}}, func(text string) { got = text })
+	if !strings.HasPrefix(got, "version - ") {
 		t.Errorf("help version: %q", got)
 	}
 }

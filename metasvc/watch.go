@@ -153,6 +153,43 @@ func (w *watcher) committed(body any) {
 		w.note("node", "%s registered", b.Node.Address)
 	case *core.Reconfigure:
 		w.reconfigured(&b.Update)
+	case *core.RecallApp:
+		w.note("table", "table %d is recalled", b.Request.AppID)
+	case *core.RenameApp:
+		w.note("table", "table %s is now %s", b.Request.OldAppName, b.Request.NewAppName)
+	case *core.SetIdempotent:
+		if a := st.App(b.AppID); a != nil {
+			w.note("config", "table %s: atomic_idempotent is %v", a.Info.AppName, b.Value)
+		}
+	case *core.SetOption:
+		if b.Default {
+			w.note("config", "%s is as configured again", b.Key)
+		} else {
+			w.note("config", "%s is %s", b.Key, b.Value)
+		}
+	case *core.StartJob:
+		if jobs := st.Jobs(); len(jobs) > 0 {
+			w.job(jobs[len(jobs)-1].ID)
+		}
+	case *core.MoveJob:
+		w.job(b.ID)
+	case *core.ReturnNode:
+		w.note("node", "%s is put back into service", st.NodeName(b.Node))
+	case *core.Appoint:
+		w.note("partition", "%s: %s is appointed as the only member", w.partition(b.GPID), st.NodeName(b.Node))
+	case *core.Recover:
+		w.note("meta", "the state is recovered from %d replica servers: %d tables", len(b.Nodes), len(b.Apps))
+	}
+}
+
+// job notes how a job stands.
+func (w *watcher) job(id int64) {
+	if v, ok := w.s.core.ViewJob(id); ok {
+		text := fmt.Sprintf("job %d, %s %s%s: %s, %s", v.ID, v.Kind, v.Node, v.Table, v.Status, v.Step)
+		if v.Reason != "" {
+			text += " (" + v.Reason + ")"
+		}
+		w.note("job", "%s", text)
 	}
 }
 

@@ -41,8 +41,11 @@ func openCluster(t *testing.T) cluster {
 	if metas, replicas := os.Getenv(EnvMetas), os.Getenv(EnvReplicas); metas != "" && replicas != "" {
 		return running{strings.Split(metas, ","), strings.Split(replicas, ",")}
 	}
-	// One meta server, as the recorder had.
-	return onebox.Start(t, onebox.Options{Metas: 1, Replicas: 3, NoTables: true})
+	// One meta server, as the recorder had, and its settings as far as answers show them.
+	return onebox.Start(t, onebox.Options{Metas: 1, Replicas: 3, NoTables: true, MetaExtra: `[cluster]
+live_percentage = 50
+add_secondary_max_count_for_one_node = 20
+`})
 }
 
 // world is what a replay learns of the cluster. It is safe for concurrent use.

@@ -15,6 +15,8 @@ type Result struct {
 	AppID    int32
 	Hint     string
 	OldCount int32 // replicas per partition before
+	OldFlag  bool
+	Job      int64
 	Config   proto.PartitionConfig
 }
 
@@ -23,6 +25,7 @@ type Delta struct {
 	Apps  []int32
 	Parts []PartitionChange
 	Nodes []proto.NodeID
+	Jobs  []int64
 }
 
 // PartitionChange is a partition with another configuration than before.
@@ -32,7 +35,9 @@ type PartitionChange struct {
 	OldSecondaries []proto.NodeID
 }
 
-func (d *Delta) reset() { d.Apps, d.Parts, d.Nodes = d.Apps[:0], d.Parts[:0], d.Nodes[:0] }
+func (d *Delta) reset() {
+	d.Apps, d.Parts, d.Nodes, d.Jobs = d.Apps[:0], d.Parts[:0], d.Nodes[:0], d.Jobs[:0]
+}
 
 // Apply carries out a committed command and records in d what changed (d is emptied first).
 func (s *State) Apply(c *Command, d *Delta) Result {
@@ -54,6 +59,24 @@ func (s *State) Apply(c *Command, d *Delta) Result {
 		return s.registerNode(&b.Node, d)
 	case *ExpireApps:
 		return s.expireApps(b.Now, d)
+	case *RecallApp:
+		return s.recallApp(b, d)
+	case *RenameApp:
+		return s.renameApp(b, d)
+	case *SetIdempotent:
+		return s.setIdempotent(b, d)
+	case *SetOption:
+		return s.setOption(b)
+	case *StartJob:
+		return s.startJob(b, d)
+	case *MoveJob:
+		return s.moveJob(b, d)
+	case *ReturnNode:
+		return s.returnNode(b, d)
+	case *Appoint:
+		return s.appoint(b, d)
+	case *Recover:
+		return s.recoverFrom(b, d)
 	}
 	invariant.Assertf(false, "command kind %d with body %T", c.Kind, c.Body)
 	return Result{}
@@ -182,6 +205,7 @@ func (s *State) expireApps(now int64, d *Delta) Result {
 		if gone(a) {
 			d.Apps = append(d.Apps, a.Info.AppID)
 			s.partitions -= len(a.Partitions)
+			s.forget(a.Info.AppID)
 		}
 	}
 	if len(d.Apps) > 0 {
@@ -210,9 +234,21 @@ func (s *State) registerNode(n *Node, d *Delta) Result {
 		}
 	}
 	c := *n
+	c.Mode = NodeInService
+	if old := s.nodes[n.ID]; old != nil && (old.Mode != NodeDrained || old.Incarnation == n.Incarnation) {
+		c.Mode = old.Mode
+	}
 	s.nodes[n.ID] = &c
 	d.Nodes = append(d.Nodes, n.ID)
 	return Result{}
+}
+
+// forget remembers that a table expired.
+func (s *State) forget(id int32) {
+	if len(s.forgotten) >= maxForgotten {
+		delete(s.forgotten, slices.Min(slices.Collect(maps.Keys(s.forgotten))))
+	}
+	s.forgotten[id] = struct{}{}
 }
 
 func (s *State) isMember(n proto.NodeID) bool {

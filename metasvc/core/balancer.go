@@ -6,10 +6,16 @@ import (
 	"pegasus/netcore/proto"
 )
 
-// RPC_CM_PROPOSE_BALANCER: what operators want done with the members of a partition. A forced request is passed on at
-// once, as it is. Any other becomes a plan, whose steps are proposed one after the other, each when the register shows
-// the one before; a plan that does not fit the register any more is dropped. Plans are not stored: after a change of
-// the leader the operator asks again.
+// Plans: what jobs and operators want done with the members of a partition. RPC_CM_PROPOSE_BALANCER with force is passed on
+// at once, as it is. Everything else becomes a plan, whose steps are proposed one after the other, each when the register
+// shows the one before; a plan that does not fit the register any more is dropped. Plans are not stored: after a change of
+// the leader jobs make them again, and an operator asks again.
+
+// plan is a list of steps still to be done, and the job that they belong to; 0: an operator's.
+type plan struct {
+	steps []planStep
+	job   int64
+}
 
 // planStep is one wish. In Apache Pegasus a primary is moved in two steps, with no primary in between; here the primary
 // hands over, so the first of the two is left out.
@@ -25,19 +31,57 @@ const (
 	maxPlanTries   = 3 // times that a step is proposed in vain
 )
 
-func (c *Core) proposeBalancer(now Now, r *proto.BalancerRequest, out *Effects) *proto.BalancerResponse {
-	fail := func(err proto.ErrCode) *proto.BalancerResponse { return &proto.BalancerResponse{Err: err} }
+// setPlan replaces what the guardian had in mind for a partition.
+func (c *Core) setPlan(g proto.GPID, steps []planStep, job int64) {
+	if len(c.plans) >= maxPlans {
+		return // whoever wants it comes again
+	}
+	c.settled(g)
+	c.plans[g] = plan{steps, job}
+	c.watch(g)
+}
+
+// dropPlans gives up everything that was planned; what was proposed already may still be done.
+func (c *Core) dropPlans() {
+	clear(c.plans)
+}
+
+func (c *Core) dropPlansOf(job int64) {
+	for g, p := range c.plans {
+		if p.job == job {
+			delete(c.plans, g)
+		}
+	}
+}
+
+// plansOf counts what is under way for a job.
+func (c *Core) plansOf(job int64) (n int) {
+	for _, p := range c.plans {
+		if p.job == job {
+			n++
+		}
+	}
+	return n
+}
+
+func (c *Core) proposeBalancer(now Now, r *proto.BalancerRequest, w waiter, out *Effects) {
+	answer := func(err proto.ErrCode) {
+		out.Reply = append(out.Reply, Reply{Token: w.token, Body: &proto.BalancerResponse{Err: err}})
+	}
 	a := c.st.App(r.GPID.App)
 	switch {
 	case a == nil:
-		return fail(proto.ErrAppNotExist)
+		answer(proto.ErrAppNotExist)
+		return
 	case !a.available(), c.st.Partition(r.GPID) == nil, len(r.ActionList) > maxPlanActions:
-		return fail(proto.ErrInvalidParameters)
+		answer(proto.ErrInvalidParameters)
+		return
 	case len(r.ActionList) == 0:
-		return fail(proto.ErrOK)
+		answer(proto.ErrOK)
+		return
 	}
 	p := &a.Partitions[r.GPID.Part]
-	var plan []planStep
+	var steps []planStep
 	for i := range r.ActionList {
 		act := &r.ActionList[i]
 		step := planStep{act.Type, c.nodeAt(act.HPNode, act.Node)}
@@ -50,30 +94,35 @@ func (c *Core) proposeBalancer(now Now, r *proto.BalancerRequest, out *Effects) 
 			continue
 		case proto.CTAssignPrimary, proto.CTAddSecondary, proto.CTRemove, proto.CTUpgradeToPrimary:
 		default:
-			return fail(proto.ErrInvalidParameters)
+			answer(proto.ErrInvalidParameters)
+			return
 		}
-		plan = append(plan, step)
+		steps = append(steps, step)
 	}
 	if r.Force != nil && *r.Force {
-		for _, step := range plan {
+		if len(steps) == 1 && steps[0].typ == proto.CTAssignPrimary && (!p.fresh() || !c.keeper(r.GPID).IsZero()) {
+			c.appointByHand(now, r.GPID, steps[0].node, w, out)
+			return
+		}
+		for _, step := range steps {
 			if act := c.addressee(p, step); act.to != nil && act.to.usable() {
 				c.sendProposal(now, r.GPID, act, out)
 			}
 		}
-		return fail(proto.ErrOK)
+		answer(proto.ErrOK)
+		return
 	}
 	switch {
-	case r.BalanceType == nil, len(c.plans[r.GPID]) > 0, p.Primary.IsZero():
-		return fail(proto.ErrInvalidParameters)
+	case r.BalanceType == nil, len(c.plans[r.GPID].steps) > 0, p.Primary.IsZero():
+		answer(proto.ErrInvalidParameters)
 	case len(c.plans) >= maxPlans:
-		return fail(proto.ErrBusy)
-	case len(plan) == 0:
-		return fail(proto.ErrOK)
+		answer(proto.ErrBusy)
+	default:
+		if len(steps) > 0 {
+			c.setPlan(r.GPID, steps, 0)
+		}
+		answer(proto.ErrOK)
 	}
-	c.settled(r.GPID) // what the guardian had in mind can wait
-	c.plans[r.GPID] = plan
-	c.watch(r.GPID)
-	return fail(proto.ErrOK)
 }
 
 // nodeAt finds a node by either form of its address; none if nobody has it.
@@ -104,8 +153,9 @@ func (c *Core) addressee(p *Partition, step planStep) action {
 // addressee is one that has to wait.
 func (c *Core) planned(g proto.GPID, a *App, primary *member) (act action, ok bool) {
 	p := &a.Partitions[g.Part]
-	for len(c.plans[g]) > 0 {
-		step := c.plans[g][0]
+	for len(c.plans[g].steps) > 0 {
+		pl := c.plans[g]
+		step := pl.steps[0]
 		m := c.byID[step.node]
 		secondary := slices.Contains(p.Secondaries, step.node)
 		var done, fits bool
@@ -118,14 +168,16 @@ func (c *Core) planned(g proto.GPID, a *App, primary *member) (act action, ok bo
 			done, fits = p.Primary == step.node, secondary
 		}
 		switch {
-		case m == nil, !done && !(fits && m.alive):
+		case m == nil, !done && !(fits && (m.alive || step.typ == proto.CTRemove)):
 			delete(c.plans, g)
 			return action{}, false
 		case done:
-			if c.plans[g] = c.plans[g][1:]; len(c.plans[g]) == 0 {
+			if pl.steps = pl.steps[1:]; len(pl.steps) == 0 {
 				delete(c.plans, g)
+			} else {
+				c.plans[g] = pl
 			}
-		case step.typ == proto.CTAddSecondary && (!m.usable() || m.learning >= maxAddsPerNode):
+		case step.typ == proto.CTAddSecondary && (!m.usable() || m.learning >= c.addLimit()):
 			return action{}, true
 		default:
 			return action{step.typ, step.node, primary}, true

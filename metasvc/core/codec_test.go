@@ -69,6 +69,21 @@ func sampleCommands() []Command {
 			Config: proto.PartitionConfig{GPID: proto.GPID{App: 2}, Ballot: 2, Primary: nodeID(1),
 				Secondaries: []proto.NodeID{nodeID(2)}}}}},
 		{CommandSetReplicas, &SetReplicas{AppID: 2, Count: 2}},
+		// From here on: jobs, options, and tables that return. The snapshot of before is kept too.
+		{CommandRenameApp, &RenameApp{Request: proto.RenameAppRequest{OldAppName: "u", NewAppName: "v"}}},
+		{CommandSetIdempotent, &SetIdempotent{AppID: 2, Value: true}},
+		{CommandSetOption, &SetOption{Key: OptLevel, Value: "500"}},
+		{CommandSetOption, &SetOption{Key: OptAssignDelay, Default: true}},
+		{CommandStartJob, &StartJob{Job: Job{Kind: JobDrain, Node: nodeID(2), Started: 1004, Changed: 1004}}},
+		{CommandMoveJob, &MoveJob{ID: 1, FromStatus: JobRunning, Status: JobRunning, Step: 1, Now: 1005}},
+		{CommandMoveJob, &MoveJob{ID: 1, FromStatus: JobRunning, FromStep: 1, Status: JobFailed, Step: 1, Reason: "why", Done: 3, Total: 4, Now: 1006}},
+		{CommandStartJob, &StartJob{Job: Job{Kind: JobCompact, App: 2, Auto: true, Started: 1007, Changed: 1007, Since: 1007},
+			Keys: []string{"k"}, Values: []string{"v"}}},
+		{CommandStartJob, &StartJob{Job: Job{Kind: JobDecommission, Node: nodeID(2), Started: 1008, Changed: 1008}}},
+		{CommandReturnNode, &ReturnNode{Node: nodeID(2), Now: 1009}},
+		{CommandAppoint, &Appoint{GPID: proto.GPID{App: 2}, Ballot: 2, Next: 7, Node: nodeID(2), Rupture: true, Kept: 5}},
+		{CommandDropApp, &DropApp{Now: 1010, ExpireAt: 1020, Request: proto.DropAppRequest{AppName: "v"}}},
+		{CommandRecallApp, &RecallApp{Now: 1011, Request: proto.RecallAppRequest{AppID: 2, NewAppName: "w"}}},
 	}
 	out := make([]Command, len(body))
 	for i, b := range body {
@@ -83,7 +98,7 @@ func TestFormats(t *testing.T) {
 	s := NewState()
 	var d Delta
 	for i, c := range sampleCommands() {
-		if i == 7 {
+		if i == 7 || i == 12 {
 			snaps = append(snaps, s.AppendSnapshot(nil))
 		}
 		names = append(names, fmt.Sprintf("%T", c.Body))
@@ -103,9 +118,11 @@ func TestFormats(t *testing.T) {
 	checkGolden(t, "commands_v1.txt", names, values)
 
 	snap := s.AppendSnapshot(nil)
-	checkGolden(t, "snapshot_v1.txt", []string{"snapshot", "groups"}, append(snaps, snap))
-	if _, err := ReadSnapshot(snaps[0]); err != nil {
-		t.Errorf("snapshot of before groups: %v", err)
+	checkGolden(t, "snapshot_v1.txt", []string{"snapshot", "groups", "jobs"}, append(snaps, snap))
+	for i, s := range snaps {
+		if _, err := ReadSnapshot(s); err != nil {
+			t.Errorf("snapshot %d of before: %v", i, err)
+		}
 	}
 	back, err := ReadSnapshot(snap)
 	if err != nil {
@@ -114,6 +131,25 @@ func TestFormats(t *testing.T) {
 	if again := back.AppendSnapshot(nil); !bytes.Equal(again, snap) {
 		t.Errorf("snapshot changed in a round trip")
 	}
+}
+
+// TestRecoverFormat: the recovery begins a journal, so it is not among the others.
+func TestRecoverFormat(t *testing.T) {
+	c := Command{Kind: CommandRecover, Origin: 1, Seq: 2, Body: &Recover{
+		Nodes: []Node{{ID: nodeID(1), Address: proto.NewHostPort("n1", 34801), Incarnation: 5, Shards: 2, Zone: "z"}},
+		Apps: []App{{Info: proto.AppInfo{AppName: "t", AppID: 3, PartitionCount: 1, MaxReplicaCount: 3, Status: proto.AppAvailable},
+			Partitions: []Partition{{Ballot: 9, Primary: nodeID(1), LastDrops: []proto.NodeID{nodeID(2)}, Rupture: 9, Kept: 4}}}},
+	}}
+	b := AppendCommand(nil, &c)
+	back, err := ParseCommand(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := NewState()
+	if res := s.Apply(&back, &Delta{}); res.Err != proto.ErrOK || s.App(3) == nil || s.nextApp != 4 {
+		t.Errorf("%+v, next table %d", res, s.nextApp)
+	}
+	checkGolden(t, "recover_v1.txt", []string{"command", "snapshot"}, [][]byte{b, s.AppendSnapshot(nil)})
 }
 
 func TestNewerFormats(t *testing.T) {

@@ -13,14 +13,23 @@ type CommandKind uint8
 
 // The commands of the journal.
 const (
-	CommandCreateApp    CommandKind = 1
-	CommandDropApp      CommandKind = 2
-	CommandUpdateConfig CommandKind = 3
-	CommandUpdateAppEnv CommandKind = 4
-	CommandRegisterNode CommandKind = 5
-	CommandExpireApps   CommandKind = 6
-	CommandReconfigure  CommandKind = 7
-	CommandSetReplicas  CommandKind = 8
+	CommandCreateApp     CommandKind = 1
+	CommandDropApp       CommandKind = 2
+	CommandUpdateConfig  CommandKind = 3
+	CommandUpdateAppEnv  CommandKind = 4
+	CommandRegisterNode  CommandKind = 5
+	CommandExpireApps    CommandKind = 6
+	CommandReconfigure   CommandKind = 7
+	CommandSetReplicas   CommandKind = 8
+	CommandRecallApp     CommandKind = 9
+	CommandRenameApp     CommandKind = 10
+	CommandSetIdempotent CommandKind = 11
+	CommandSetOption     CommandKind = 12
+	CommandStartJob      CommandKind = 13
+	CommandMoveJob       CommandKind = 14
+	CommandReturnNode    CommandKind = 15
+	CommandAppoint       CommandKind = 16
+	CommandRecover       CommandKind = 17
 )
 
 // CreateApp makes a table with all its partitions, unassigned. Now is unix seconds at the leader that proposed it.
@@ -126,6 +135,24 @@ func ParseCommand(b []byte) (Command, error) {
 		c.Body = new(Reconfigure)
 	case CommandSetReplicas:
 		c.Body = new(SetReplicas)
+	case CommandRecallApp:
+		c.Body = new(RecallApp)
+	case CommandRenameApp:
+		c.Body = new(RenameApp)
+	case CommandSetIdempotent:
+		c.Body = new(SetIdempotent)
+	case CommandSetOption:
+		c.Body = new(SetOption)
+	case CommandStartJob:
+		c.Body = new(StartJob)
+	case CommandMoveJob:
+		c.Body = new(MoveJob)
+	case CommandReturnNode:
+		c.Body = new(ReturnNode)
+	case CommandAppoint:
+		c.Body = new(Appoint)
+	case CommandRecover:
+		c.Body = new(Recover)
 	default:
 		return Command{}, fmt.Errorf("%w: kind %d", ErrCommandVersion, b[1])
 	}

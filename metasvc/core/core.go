@@ -34,6 +34,14 @@ type Options struct {
 	// AssignDelay is how long the guardian waits for a lost member to come back before it has another node copy
 	// everything, as long as enough members remain.
 	AssignDelay time.Duration
+	// AddsPerNode is how many secondaries are added to a node at a time. Default 10.
+	AddsPerNode int
+	// StaleDelay is how long a replica on a node must have been without use before it is discarded.
+	StaleDelay time.Duration
+	// BalancePeriod is how often the leader looks whether the cluster is uneven, at level lively. Default 10 s.
+	BalancePeriod time.Duration
+	// Recovering has a group without any state wait for RPC_CM_START_RECOVERY: no node is taken in, nothing is served.
+	Recovering bool
 }
 
 // Limits of the cluster and of the work in flight.
@@ -44,7 +52,8 @@ const (
 	maxPartitions      = 1 << 20
 	maxWaiting         = 4096
 	maxAssignsPerNode  = 32
-	maxAddsPerNode     = 10   // secondaries being added to a node
+	maxAddsPerNode     = 10   // secondaries being added to a node, unless configured otherwise
+	freeAddsPerNode    = 1000 // the same when an operator lifted the limit
 	looksPerEvent      = 64   // partitions in need that are looked at when something happened
 	looksPerTick       = 4096 // and when time passes
 	assignTimeout      = 5 * time.Second
@@ -85,7 +94,13 @@ type Core struct {
 	guardian
 	news         []proto.NodeID // nodes that the others must be told of
 	expiring     bool           // an ExpireApps is proposed and not committed
-	housekeeping int64          // monotonic time of the next housekeeping
+	runs         map[int64]*jobRun
+	jobsAt       int64 // monotonic time of the next look at jobs
+	balanceAt    int64 // and at whether the cluster is uneven
+	leadingSince int64
+	rescue       rescue
+	counted      operations
+	housekeeping int64 // monotonic time of the next housekeeping
 }
 
 // waiter is whoever waits for a command: a client by token, or a node by link.
@@ -97,7 +112,15 @@ type waiter struct {
 }
 
 // New returns a meta server that follows, with the state of an unused cluster.
-func New(opt Options) *Core { return &Core{opt: opt, st: NewState()} }
+func New(opt Options) *Core {
+	if opt.AddsPerNode == 0 {
+		opt.AddsPerNode = maxAddsPerNode
+	}
+	if opt.BalancePeriod == 0 {
+		opt.BalancePeriod = 10 * time.Second
+	}
+	return &Core{opt: opt, st: NewState()}
+}
 
 // State returns the replicated state, for reading.
 func (c *Core) State() *State { return c.st }
@@ -127,6 +150,10 @@ func (c *Core) Step(now Now, ev Event, out *Effects) error {
 		c.beacon(now, e, out)
 	case Report:
 		c.report(e)
+	case Status:
+		c.status(now, e, out)
+	case Group:
+		c.regroup(now, e, out)
 	case Update:
 		c.update(e, out)
 	case LinkClosed:
@@ -148,7 +175,8 @@ func (c *Core) lead(now Now, e Leadership, out *Effects) {
 			c.lost(c.waiting[seq], out)
 		}
 		c.waiting, c.members, c.byID, c.byLink = nil, nil, nil, nil
-		c.guardian, c.news = guardian{}, nil
+		c.guardian, c.news, c.runs = guardian{}, nil, nil
+		c.rescue = rescue{}
 	}
 	if c.role != Leading {
 		return
@@ -156,8 +184,10 @@ func (c *Core) lead(now Now, e Leadership, out *Effects) {
 	c.waiting = make(map[uint64]waiter)
 	c.byID = make(map[proto.NodeID]*member)
 	c.byLink = make(map[uint64]*member)
+	c.runs = make(map[int64]*jobRun)
 	c.expiring = false
-	c.housekeeping = now.Mono
+	c.housekeeping, c.jobsAt, c.leadingSince = now.Mono, now.Mono, now.Mono
+	c.balanceAt = now.Mono + int64(c.opt.BalancePeriod)
 	c.guardian.init()
 	for _, n := range c.st.Nodes() {
 		c.addMember(n.ID, now)
@@ -193,14 +223,28 @@ func (c *Core) committed(now Now, data []byte, out *Effects) error {
 			delete(c.waiting, cmd.Seq)
 			c.answer(now, w, res, out)
 		}
-		if r, ok := cmd.Body.(*Reconfigure); ok && c.changing[r.Update.Config.GPID] == cmd.Seq {
-			delete(c.changing, r.Update.Config.GPID)
-			c.watch(r.Update.Config.GPID)
+		if g, ok := changes(cmd.Body); ok && c.changing[g] == cmd.Seq {
+			delete(c.changing, g)
+			if cmd.Kind == CommandAppoint && res.Err == proto.ErrOK {
+				c.appointed[g] = now.Mono
+			}
+			c.watch(g)
 		}
 	}
 	c.push(now, out)
 	c.guard(now, looksPerEvent, out)
 	return nil
+}
+
+// changes tells which partition a command changes, if it is one that waits in guardian.changing.
+func changes(body any) (g proto.GPID, ok bool) {
+	switch b := body.(type) {
+	case *Reconfigure:
+		return b.Update.Config.GPID, true
+	case *Appoint:
+		return b.GPID, true
+	}
+	return g, false
 }
 
 // index brings the volatile books up to date with c.delta.
@@ -225,8 +269,13 @@ func (c *Core) index(now Now) {
 		if !c.st.App(ch.GPID.App).available() {
 			delete(c.plans, ch.GPID)
 			delete(c.dropped, ch.GPID)
+			delete(c.ahead, ch.GPID)
+			delete(c.appointed, ch.GPID)
 		}
 		c.watch(ch.GPID)
+	}
+	for _, id := range c.delta.Jobs {
+		c.jobChanged(id)
 	}
 	for _, id := range c.delta.Apps {
 		if a := c.st.App(id); a != nil {
@@ -299,6 +348,8 @@ func (c *Core) tick(now Now, out *Effects) {
 		c.housekeeping = now.Mono + int64(housekeepingPeriod)
 		c.expire(now, out)
 	}
+	c.runJobs(now, out)
+	c.autoBalance(now, out)
 	c.guard(now, looksPerTick, out)
 }
 

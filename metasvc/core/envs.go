@@ -13,11 +13,12 @@ import (
 // takes any string. Sources: spec admin 3 and the recordings of RPC_CM_UPDATE_APP_ENV, from which the hints are copied
 // to the letter.
 type envRule struct {
-	isBool bool
-	width  int              // 32 or 64: an integer of so many bits
-	inside func(int64) bool // further condition of an integer, nil for none
-	limit  string           // the words for the condition
-	check  func(string) string
+	isBool  bool
+	width   int              // 32 or 64: an integer of so many bits
+	inside  func(int64) bool // further condition of an integer, nil for none
+	limit   string           // the words for the condition
+	check   func(string) string
+	choices string // the list of a rule that takes one of several words
 }
 
 func atLeast(min int64) func(int64) bool { return func(v int64) bool { return v >= min } }
@@ -27,7 +28,7 @@ func within(lo, hi int64) func(int64) bool {
 
 func oneOf(values ...string) envRule {
 	hint := strings.Join(values, " | ")
-	return envRule{check: func(v string) string {
+	return envRule{choices: hint, check: func(v string) string {
 		if slices.Contains(values, v) {
 			return ""
 		}

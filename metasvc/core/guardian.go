@@ -26,12 +26,16 @@ type guardian struct {
 	queued map[proto.GPID]bool
 	// asks are proposals under way, and the memory of failed ones, per partition.
 	asks map[proto.GPID]*ask
-	// plans are what operators want done, see balancer.go.
-	plans map[proto.GPID][]planStep
+	// plans are what jobs and operators want done, see balancer.go. At most maxPlans.
+	plans map[proto.GPID]plan
 	// changing are the partitions with a change in the journal, by the seq of the proposal: never two at a time.
 	changing map[proto.GPID]uint64
 	// dropped is when a partition lost a member, as far as this leader saw it.
 	dropped map[proto.GPID]int64
+	// ahead are the partitions of which a node knows a configuration that the register does not.
+	ahead map[proto.GPID]bool
+	// appointed are the partitions whose new primary has to open its replica first, since when.
+	appointed map[proto.GPID]int64
 }
 
 // action is a proposal.
@@ -52,8 +56,9 @@ type ask struct {
 
 func (gd *guardian) init() {
 	*gd = guardian{
-		queued: make(map[proto.GPID]bool), asks: make(map[proto.GPID]*ask), plans: make(map[proto.GPID][]planStep),
+		queued: make(map[proto.GPID]bool), asks: make(map[proto.GPID]*ask), plans: make(map[proto.GPID]plan),
 		changing: make(map[proto.GPID]uint64), dropped: make(map[proto.GPID]int64),
+		ahead: make(map[proto.GPID]bool), appointed: make(map[proto.GPID]int64),
 	}
 }
 
@@ -70,9 +75,9 @@ func (c *Core) watch(g proto.GPID) {
 	}
 	p := &a.Partitions[g.Part]
 	switch {
-	case p.fresh():
+	case p.fresh() && !c.ahead[g]:
 		c.fresh = append(c.fresh, g)
-	case !p.Primary.IsZero() && !c.queued[g] && !c.sound(a, g):
+	case !c.queued[g] && !c.sound(a, g):
 		c.queued[g] = true
 		urgency := 1
 		if m := c.byID[p.Primary]; len(p.Secondaries) == 0 && a.Info.MaxReplicaCount > 1 || m == nil || !m.alive {
@@ -89,7 +94,7 @@ func (c *Core) sound(a *App, g proto.GPID) bool {
 		m := c.byID[n]
 		return m != nil && m.alive && m.reports[g].Failure == ""
 	}
-	if p.members() != int(a.Info.MaxReplicaCount) || !well(p.Primary) || len(c.plans[g]) > 0 {
+	if p.members() != int(a.Info.MaxReplicaCount) || !well(p.Primary) || len(c.plans[g].steps) > 0 || c.ahead[g] {
 		return false
 	}
 	for _, n := range p.Secondaries {
@@ -197,6 +202,9 @@ func (c *Core) guard(now Now, limit int, out *Effects) {
 
 // settle finds a primary for the partitions that never had one.
 func (c *Core) settle(now Now, out *Effects) {
+	if c.st.restored && !c.allSpoke(now) {
+		return
+	}
 	taken := 0
 	for ; taken < len(c.fresh); taken++ {
 		g := c.fresh[taken]
@@ -215,15 +223,15 @@ func (c *Core) settle(now Now, out *Effects) {
 // homeless tells whether a partition needs a first primary and nobody is being asked.
 func (c *Core) homeless(g proto.GPID) bool {
 	a := c.st.App(g.App)
-	if a == nil || !a.available() || !a.Partitions[g.Part].fresh() {
+	if a == nil || !a.available() || !a.Partitions[g.Part].fresh() || c.ahead[g] || c.st.restored && !c.keeper(g).IsZero() {
 		return false
 	}
 	as := c.asks[g]
 	return as == nil || as.to == nil
 }
 
-// pick returns the node for a fresh partition of a table: not shunned if possible, fewest primaries of the table, then
-// fewest of all, then lowest id.
+// pick returns the node for a fresh partition of a table: in service, with room, not shunned if possible, fewest primaries
+// of the table, then fewest of all, then lowest id.
 func (c *Core) pick(now Now, app int32) *member {
 	var best *member
 	rank := func(m *member) int {
@@ -233,7 +241,7 @@ func (c *Core) pick(now Now, app int32) *member {
 		return 0
 	}
 	for _, m := range c.members {
-		if !m.usable() {
+		if !c.takes(m) {
 			continue
 		}
 		if best == nil || cmp.Or(cmp.Compare(rank(m), rank(best)),
@@ -243,6 +251,12 @@ func (c *Core) pick(now Now, app int32) *member {
 		}
 	}
 	return best
+}
+
+// takes tells whether a node may get replicas that it does not have: it answers, is in service and has room.
+func (c *Core) takes(m *member) bool {
+	n := c.st.Node(m.id)
+	return m.usable() && n.Mode == NodeInService && n.Address.IsValid() && !m.full()
 }
 
 // ask sends a proposal and books it.

@@ -134,7 +134,7 @@ func (c *Core) Doing(now Now, a *App, i int32) string {
 		return "the secondaries take over when their grace for " + c.name(p.Primary) + " is over"
 	}
 	if since, ok := c.dropped[g]; ok && p.members() >= int(c.minReplicas(a)) && len(p.LastDrops) > 0 {
-		if left := time.Duration(since + int64(c.opt.AssignDelay) - now.Mono); left > 0 {
+		if left := time.Duration(since + c.assignDelay() - now.Mono); left > 0 {
 			return fmt.Sprintf("waits %v for %s to come back before another node copies everything", left.Round(time.Second),
 				c.name(p.LastDrops[len(p.LastDrops)-1]))
 		}

@@ -28,6 +28,14 @@ type member struct {
 	assigns  int   // primaries asked for and not taken yet; at most maxAssignsPerNode
 	learning int   // secondaries asked for and not added yet; maxAddsPerNode unless an operator wanted more
 	shunned  int64 // until then it is the last choice, because it did not act on a proposal
+
+	metas    []string // the meta group as it was told
+	welcomed int64    // monotonic time of its Hello
+	statusAt int64    // and of its last status; 0: none yet
+	disks    []proto.DiskStatus
+	loads    map[proto.GPID]proto.ReplicaLoad
+	closed   map[proto.GPID]idle  // replicas on its disks that are not open
+	cleared  map[proto.GPID]int64 // when it was told to throw aside what does not fit
 }
 
 // load is a number of partitions: those served as primary, and all.
@@ -90,33 +98,51 @@ func (c *Core) setAlive(m *member, alive bool) {
 // hello takes a node in. A node whose description is new is registered first: what others are told of it must survive
 // this leader.
 func (c *Core) hello(now Now, e Hello, out *Effects) {
+	if c.role == Leading && c.recovering() {
+		c.remember(now, e.Msg)
+	}
 	if err := c.refusal(); err != proto.ErrOK {
 		c.sendHelloErr(e.Link, e.Seq, err, out)
 		return
 	}
-	if !e.Msg.IP.IsValid() {
-		if ip, err := netip.ParseAddr(e.Msg.Address.Host); err == nil {
-			e.Msg.IP = proto.NewRPCAddress(netip.AddrPortFrom(ip, e.Msg.Address.Port))
-		}
-	}
-	n := Node{
-		ID: e.Msg.Node, Address: e.Msg.Address, IP: e.Msg.IP, Incarnation: e.Msg.Incarnation,
-		Shards: e.Msg.Shards, ShardPort: e.Msg.ShardPort,
-	}
-	if e.Msg.Transfer.IsValid() {
-		n.Transfer = e.Msg.Transfer.String()
+	resolveIP(e.Msg)
+	n := nodeOf(e.Msg)
+	old := c.st.Node(n.ID)
+	if old != nil {
+		n.Mode = old.Mode
 	}
 	if n.ID.IsZero() || !n.Address.IsValid() || len(n.Address.Host) > maxNameLen ||
-		len(n.Transfer) > maxNameLen {
+		len(n.Transfer) > maxNameLen || len(n.Zone) > maxNameLen {
 		c.sendHelloErr(e.Link, e.Seq, proto.ErrInvalidParameters, out)
 		return
 	}
-	if old := c.st.Node(n.ID); old == nil || *old != n {
+	if old == nil || *old != n {
 		c.propose(CommandRegisterNode, &RegisterNode{Node: n}, waiter{link: e.Link, seq: e.Seq, args: e.Msg}, out)
 		return
 	}
 	c.welcome(now, e.Link, e.Seq, e.Msg, out)
 	c.guard(now, looksPerEvent, out)
+}
+
+// resolveIP fills in the address that Apache clients need, when the node gave a numeric one only.
+func resolveIP(m *proto.NodeHello) {
+	if !m.IP.IsValid() {
+		if ip, err := netip.ParseAddr(m.Address.Host); err == nil {
+			m.IP = proto.NewRPCAddress(netip.AddrPortFrom(ip, m.Address.Port))
+		}
+	}
+}
+
+// nodeOf is what is stored of a node by its own word.
+func nodeOf(m *proto.NodeHello) Node {
+	n := Node{
+		ID: m.Node, Address: m.Address, IP: m.IP, Incarnation: m.Incarnation, Shards: m.Shards, ShardPort: m.ShardPort,
+		Zone: m.Zone,
+	}
+	if m.Transfer.IsValid() {
+		n.Transfer = m.Transfer.String()
+	}
+	return n
 }
 
 func (c *Core) sendHelloErr(link, seq uint64, err proto.ErrCode, out *Effects) {
@@ -146,12 +172,14 @@ func (c *Core) welcome(now Now, link, seq uint64, msg *proto.NodeHello, out *Eff
 	c.byLink[link] = m
 	clear(m.apps)
 	clear(m.reports)
+	m.metas = c.opt.Metas
+	m.welcomed, m.statusAt, m.disks, m.loads, m.closed, m.cleared = now.Mono, 0, nil, nil, nil, nil
 	c.note(m, msg.Replicas)
 	apps, parts := c.collect(m, -1)
 	m.relevant, m.pushed = c.st.revision, now.Mono
 	out.Send = append(out.Send, Send{Link: link, Kind: proto.PeerHelloAck, Seq: seq, Msg: &proto.NodeHelloAck{
 		ClusterName: c.opt.ClusterName, Leader: c.opt.Self, Revision: c.st.revision, Apps: apps, Partitions: parts,
-		Nodes: c.peers(), Settings: c.settingsOf(apps),
+		Nodes: c.peers(), Settings: c.settingsOf(apps), Metas: c.opt.Metas,
 	}})
 }
 
@@ -193,7 +221,14 @@ func (c *Core) note(m *member, replicas []proto.ReplicaReport) {
 			continue
 		}
 		m.reports[r.GPID] = r
-		if p := c.st.Partition(r.GPID); r.Failure != "" && p != nil && p.isMember(m.id) {
+		p := c.st.Partition(r.GPID)
+		if p == nil {
+			continue
+		}
+		if r.Ballot > p.Ballot && r.Failure == "" && c.st.App(r.GPID.App).available() {
+			c.ahead[r.GPID] = true
+		}
+		if r.Failure != "" && p.isMember(m.id) || c.ahead[r.GPID] || p.orphan() {
 			c.watch(r.GPID)
 		}
 	}
@@ -332,7 +367,17 @@ func (c *Core) sendAssign(now Now, m *member, apps []proto.AppInfo, parts []prot
 	m.relevant, m.pushed = c.st.revision, now.Mono
 	out.Send = append(out.Send, Send{Link: m.link, Kind: proto.PeerAssign, Msg: &proto.Assignments{
 		Revision: c.st.revision, Apps: apps, Partitions: parts, Nodes: nodes, Settings: c.settingsOf(apps),
+		Metas: m.unsaid(c.opt.Metas),
 	}})
+}
+
+// unsaid returns the members of the meta group if the node has not been told of just these, and notes that it has now.
+func (m *member) unsaid(metas []string) []string {
+	if slices.Equal(m.metas, metas) {
+		return nil
+	}
+	m.metas = metas
+	return metas
 }
 
 // collect lists what concerns the node and changed after a revision; with -1 everything that concerns it. A table is

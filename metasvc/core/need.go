@@ -11,8 +11,12 @@ import (
 // be done now, so that it is looked at again.
 func (c *Core) treat(now Now, g proto.GPID, out *Effects) (again bool) {
 	a := c.st.App(g.App)
-	if a == nil || !a.available() || a.Partitions[g.Part].Primary.IsZero() {
+	if a == nil || !a.available() {
 		return false
+	}
+	p := &a.Partitions[g.Part]
+	if p.fresh() && !c.ahead[g] {
+		return false // it waits elsewhere
 	}
 	if as := c.asks[g]; as != nil && as.to != nil {
 		return false // its end is noticed
@@ -20,7 +24,15 @@ func (c *Core) treat(now Now, g proto.GPID, out *Effects) (again bool) {
 	if c.changing[g] != 0 {
 		return false // likewise
 	}
-	act, wait := c.need(now, g, a)
+	if c.ahead[g] || p.orphan() {
+		if c.ahead[g] {
+			c.reconcile(now, g, p, out)
+		} else {
+			c.revive(now, g, p, out)
+		}
+		return c.changing[g] == 0 && !c.sound(a, g)
+	}
+	act, wait := c.need(now, g, a, out)
 	if act.to != nil {
 		c.ask(now, g, act, out)
 		return false
@@ -33,7 +45,7 @@ func (c *Core) treat(now Now, g proto.GPID, out *Effects) (again bool) {
 }
 
 // need tells what is to be done for a partition: an action, or to wait, or nothing.
-func (c *Core) need(now Now, g proto.GPID, a *App) (act action, wait bool) {
+func (c *Core) need(now Now, g proto.GPID, a *App, out *Effects) (act action, wait bool) {
 	p := &a.Partitions[g.Part]
 	primary := c.byID[p.Primary]
 	if primary == nil || !primary.alive {
@@ -41,6 +53,12 @@ func (c *Core) need(now Now, g proto.GPID, a *App) (act action, wait bool) {
 	}
 	if !primary.usable() {
 		return action{}, true
+	}
+	if since, ok := c.appointed[g]; ok {
+		if primary.reports[g].Ballot < p.Ballot && now.Mono-since < int64(assignTimeout) {
+			return action{}, true
+		}
+		delete(c.appointed, g)
 	}
 	if act, ok := c.planned(g, a, primary); ok {
 		return act, act.to == nil
@@ -58,7 +76,7 @@ func (c *Core) need(now Now, g proto.GPID, a *App) (act action, wait bool) {
 	}
 	switch want := int(a.Info.MaxReplicaCount); {
 	case p.members() < want:
-		return c.grow(now, g, a, primary)
+		return c.grow(now, g, a, primary, out)
 	case p.members() > want:
 		return action{proto.CTRemove, c.mostLoaded(p), primary}, false
 	}
@@ -102,7 +120,7 @@ func (c *Core) bestSecondary(g proto.GPID, p *Partition) *member {
 }
 
 // grow finds a node for another secondary.
-func (c *Core) grow(now Now, g proto.GPID, a *App, primary *member) (act action, wait bool) {
+func (c *Core) grow(now Now, g proto.GPID, a *App, primary *member, out *Effects) (act action, wait bool) {
 	p := &a.Partitions[g.Part]
 	learners := 0
 	for _, n := range primary.reports[g].Learners {
@@ -113,8 +131,9 @@ func (c *Core) grow(now Now, g proto.GPID, a *App, primary *member) (act action,
 	if p.members()+learners >= int(a.Info.MaxReplicaCount) || c.mayReturn(now, g, a) {
 		return action{}, true
 	}
+	c.clearAway(now, g, p, out)
 	m := c.newcomer(g, p)
-	if m == nil || m.learning >= maxAddsPerNode {
+	if m == nil || m.learning >= c.addLimit() {
 		return action{}, true // as with primaries: to take another node would leave the cluster uneven
 	}
 	return action{proto.CTAddSecondary, m.id, primary}, false
@@ -125,16 +144,22 @@ func (c *Core) grow(now Now, g proto.GPID, a *App, primary *member) (act action,
 func (c *Core) mayReturn(now Now, g proto.GPID, a *App) bool {
 	p := &a.Partitions[g.Part]
 	at, known := c.dropped[g]
-	if !known || len(p.LastDrops) == 0 || p.members() < int(c.minReplicas(a)) || now.Mono-at > int64(c.opt.AssignDelay) {
+	if !known || len(p.LastDrops) == 0 || p.members() < int(c.minReplicas(a)) || now.Mono-at > c.assignDelay() {
 		return false
 	}
-	m := c.byID[p.LastDrops[len(p.LastDrops)-1]]
+	last := p.LastDrops[len(p.LastDrops)-1]
+	m := c.byID[last]
 	// A node that lost its address to another one does not come back: its disk was wiped, or its machine replaced.
-	return m != nil && !m.alive && c.st.Node(m.id).Address.IsValid()
+	if m == nil || !c.st.Node(last).Address.IsValid() || c.blackListed(last) {
+		return false
+	}
+	mode := c.st.Node(last).Mode
+	return !m.alive && mode != NodeLeaving || mode == NodeDraining || mode == NodeDrained
 }
 
 // newcomer returns the node for another secondary: one that was a member lately and has the data still, the newest
-// first; then one that did not fail at it just now, with fewest replicas of the table, then of all, then lowest id.
+// first; then one that did not fail at it just now, in a zone with fewest members, with fewest replicas of the table, then
+// of all, then lowest id.
 func (c *Core) newcomer(g proto.GPID, p *Partition) *member {
 	var avoid proto.NodeID
 	if as := c.asks[g]; as != nil {
@@ -142,10 +167,14 @@ func (c *Core) newcomer(g proto.GPID, p *Partition) *member {
 	}
 	for _, n := range slices.Backward(p.LastDrops) {
 		m := c.byID[n]
-		if m == nil || !m.usable() || n == avoid {
+		if m == nil || !c.takes(m) || n == avoid || p.isMember(n) || c.blackListed(n) || c.crowds(p, n) ||
+			c.misfit(m, g, p) {
 			continue
 		}
 		if r, holds := m.reports[g]; holds && r.Failure == "" {
+			return m
+		}
+		if _, holds := m.closed[g]; holds {
 			return m
 		}
 	}
@@ -157,10 +186,11 @@ func (c *Core) newcomer(g proto.GPID, p *Partition) *member {
 	}
 	var best *member
 	for _, m := range c.members {
-		if !m.usable() || p.isMember(m.id) || !c.st.Node(m.id).Address.IsValid() {
+		if !c.takes(m) || p.isMember(m.id) || c.blackListed(m.id) || c.misfit(m, g, p) {
 			continue
 		}
 		if best == nil || cmp.Or(cmp.Compare(rank(m), rank(best)),
+			cmp.Compare(c.neighbours(p, m.id), c.neighbours(p, best.id)),
 			cmp.Compare(m.perApp[g.App].replicas, best.perApp[g.App].replicas),
 			cmp.Compare(m.replicas, best.replicas)) < 0 {
 			best = m
@@ -169,14 +199,46 @@ func (c *Core) newcomer(g proto.GPID, p *Partition) *member {
 	return best
 }
 
-// mostLoaded returns the secondary to be given up: on a dead node if there is one, then on the one with most replicas.
+// neighbours counts the members of a partition in the zone of a node. A node without a zone is alone in its own.
+func (c *Core) neighbours(p *Partition, id proto.NodeID) (n int) {
+	zone := c.st.Node(id).Zone
+	if zone == "" {
+		return 0
+	}
+	for _, o := range append(slices.Clone(p.Secondaries), p.Primary) {
+		if x := c.st.Node(o); o != id && x != nil && x.Zone == zone {
+			n++
+		}
+	}
+	return n
+}
+
+// crowds tells whether a former member shares its zone with a member while another node that could take the copy does not.
+func (c *Core) crowds(p *Partition, id proto.NodeID) bool {
+	mine := c.neighbours(p, id)
+	if mine == 0 {
+		return false
+	}
+	for _, m := range c.members {
+		if c.takes(m) && !p.isMember(m.id) && !c.blackListed(m.id) && c.neighbours(p, m.id) < mine {
+			return true
+		}
+	}
+	return false
+}
+
+// mostLoaded returns the secondary to be given up: on a dead node if there is one, then on one that leaves, then in a crowded
+// zone, then on the one with most replicas.
 func (c *Core) mostLoaded(p *Partition) proto.NodeID {
 	var worst *member
 	load := func(m *member) int {
-		if !m.alive {
-			return maxPartitions + m.replicas
+		switch {
+		case !m.alive:
+			return 100*maxPartitions + m.replicas
+		case c.st.Node(m.id).Mode != NodeInService:
+			return 50*maxPartitions + m.replicas
 		}
-		return m.replicas
+		return c.neighbours(p, m.id)*maxPartitions + m.replicas
 	}
 	for _, n := range p.Secondaries {
 		if m := c.byID[n]; worst == nil || load(m) > load(worst) {

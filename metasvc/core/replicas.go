@@ -38,8 +38,9 @@ func (c *Core) checkReplicas(count int32) (hint string) {
 }
 
 const (
-	hintFrozen    = "current meta function level is freezed, since there are too few alive nodes"
-	hintUnchanged = "no need to update max_replica_count since it's not changed"
+	hintFrozen           = "current meta function level is freezed, since there are too few alive nodes"
+	hintDroppedMeanwhile = "the table was dropped meanwhile"
+	hintUnchanged        = "no need to update max_replica_count since it's not changed"
 )
 
 func noSuchApp(name string) string { return fmt.Sprintf("app(%s) does not exist", name) }
@@ -78,7 +79,7 @@ func (c *Core) admitReplicas(r *proto.SetMaxReplicaCountRequest) (cmd *SetReplic
 func (s *State) setReplicas(c *SetReplicas, d *Delta) Result {
 	a := s.App(c.AppID)
 	if a == nil || !a.available() {
-		return Result{Err: proto.ErrAppNotExist, Hint: "the table was dropped meanwhile"}
+		return Result{Err: proto.ErrAppNotExist, Hint: hintDroppedMeanwhile}
 	}
 	res := Result{OldCount: a.Info.MaxReplicaCount}
 	if c.Count == a.Info.MaxReplicaCount {

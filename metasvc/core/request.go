@@ -32,6 +32,24 @@ func NewRequest(code proto.Code) any {
 		return new(proto.SetMaxReplicaCountRequest)
 	case proto.CodeCMProposeBalancer:
 		return new(proto.BalancerRequest)
+	case proto.CodeCMRecallApp:
+		return new(proto.RecallAppRequest)
+	case proto.CodeCMRenameApp:
+		return new(proto.RenameAppRequest)
+	case proto.CodeCMControlMeta:
+		return new(proto.MetaControlRequest)
+	case proto.CodeCMGetAtomicIdempotent:
+		return new(proto.GetAtomicIdempotentRequest)
+	case proto.CodeCMSetAtomicIdempotent:
+		return new(proto.SetAtomicIdempotentRequest)
+	case proto.CodeCMDDDDiagnose:
+		return new(proto.DDDDiagnoseRequest)
+	case proto.CodeCMStartRecovery:
+		return new(proto.RecoveryRequest)
+	case proto.CodeCMStartManualCompact:
+		return new(proto.StartAppManualCompactRequest)
+	case proto.CodeCMQueryManualCompactStatus:
+		return new(proto.QueryAppManualCompactRequest)
 	}
 	return nil
 }
@@ -44,12 +62,19 @@ func (c *Core) refusal() proto.ErrCode {
 	case Electing:
 		return proto.ErrServiceNotActive
 	}
+	if c.recovering() {
+		return proto.ErrUnderRecovery
+	}
 	return proto.ErrOK
 }
 
 func (c *Core) request(now Now, e Request, out *Effects) {
 	w := waiter{token: e.Token, args: e.Args}
 	if err := c.refusal(); err != proto.ErrOK {
+		if r, ok := e.Args.(*proto.RecoveryRequest); ok && err == proto.ErrUnderRecovery {
+			c.startRecovery(now, r, w, out)
+			return
+		}
 		c.answerErr(w, err, out)
 		return
 	}
@@ -66,8 +91,49 @@ func (c *Core) request(now Now, e Request, out *Effects) {
 	case *proto.GetMaxReplicaCountRequest:
 		reply(c.st.replicasOf(r))
 	case *proto.BalancerRequest:
-		reply(c.proposeBalancer(now, r, out))
+		c.proposeBalancer(now, r, w, out)
 		c.guard(now, looksPerEvent, out)
+	case *proto.DDDDiagnoseRequest:
+		reply(c.diagnose(r))
+	case *proto.GetAtomicIdempotentRequest:
+		reply(c.st.idempotentOf(r))
+	case *proto.QueryAppManualCompactRequest:
+		reply(c.queryCompact(r))
+	case *JobsRequest:
+		reply(c.jobList(r))
+	case *JobRequest:
+		c.controlJob(now, r, w, out)
+	case *StartRequest:
+		c.startJob(now, r, w, out)
+	case *ReturnRequest:
+		c.returnNode(now, r, w, out)
+	case *OptionRequest:
+		c.requestOption(r, w, out)
+	case *proto.MetaControlRequest:
+		c.controlMeta(r, w, out)
+	case *proto.RecoveryRequest:
+		c.answerErr(w, proto.ErrServiceAlreadyRunning, out)
+	case *proto.StartAppManualCompactRequest:
+		c.startCompact(now, r, w, out)
+	case *proto.RecallAppRequest:
+		if _, _, err := c.st.checkRecall(r, now.Unix); err != proto.ErrOK {
+			c.answerErr(w, err, out)
+			return
+		}
+		c.propose(CommandRecallApp, &RecallApp{Request: *r, Now: now.Unix}, w, out)
+	case *proto.RenameAppRequest:
+		if res, done := c.st.checkRename(r); done {
+			c.answerResult(w, res, out)
+			return
+		}
+		c.propose(CommandRenameApp, &RenameApp{Request: *r}, w, out)
+	case *proto.SetAtomicIdempotentRequest:
+		cmd, res := c.st.checkIdempotent(r)
+		if cmd == nil {
+			c.answerResult(w, res, out)
+			return
+		}
+		c.propose(CommandSetIdempotent, cmd, w, out)
 	case *proto.SetMaxReplicaCountRequest:
 		cmd, res := c.admitReplicas(r)
 		if cmd == nil {
@@ -148,11 +214,12 @@ func (c *Core) census() (alive, all int) {
 // ill than the nodes: whatever was decided then would have to be taken back (spec admin 4).
 func (c *Core) effectiveLevel() proto.MetaFunctionLevel {
 	alive, all := c.census()
-	if c.opt.Level > proto.LevelFreezed &&
-		(alive < c.opt.MinLiveNodes || alive*100 < c.opt.LivePercentage*all) {
+	level := c.level()
+	if percent := int(c.st.number(OptLivePercentage, int64(c.opt.LivePercentage))); level > proto.LevelFreezed &&
+		(alive < c.opt.MinLiveNodes || alive*100 < percent*all) {
 		return proto.LevelFreezed
 	}
-	return c.opt.Level
+	return level
 }
 
 // answer tells a waiter the outcome of its command.
@@ -210,6 +277,38 @@ func (c *Core) answerResult(w waiter, res Result, out *Effects) {
 		body = &proto.BalancerResponse{Err: res.Err}
 	case *proto.UpdateAppEnvRequest:
 		body = &proto.UpdateAppEnvResponse{Err: res.Err, HintMessage: res.Hint}
+	case *proto.RecallAppRequest:
+		info := noTable
+		if a := c.st.App(res.AppID); res.Err == proto.ErrOK && a != nil {
+			info = a.Info
+		}
+		body = &proto.RecallAppResponse{Err: res.Err, Info: info}
+	case *proto.RenameAppRequest:
+		body = &proto.RenameAppResponse{Err: res.Err, HintMessage: res.Hint}
+	case *proto.MetaControlRequest:
+		body = &proto.MetaControlResponse{Err: res.Err, OldLevel: c.level()}
+	case *levelChange:
+		body = &proto.MetaControlResponse{Err: res.Err, OldLevel: r.old}
+	case *proto.GetAtomicIdempotentRequest:
+		body = &proto.GetAtomicIdempotentResponse{Err: res.Err, HintMessage: res.Hint}
+	case *proto.SetAtomicIdempotentRequest:
+		body = &proto.SetAtomicIdempotentResponse{Err: res.Err, OldAtomicIdempotent: res.OldFlag, HintMessage: res.Hint}
+	case *proto.DDDDiagnoseRequest:
+		body = &proto.DDDDiagnoseResponse{Err: res.Err, Partitions: []proto.DDDPartitionInfo{}}
+	case *proto.RecoveryRequest:
+		body = &proto.RecoveryResponse{Err: res.Err, HintMessage: res.Hint}
+	case *recovery:
+		body = &proto.RecoveryResponse{Err: res.Err, HintMessage: r.hint}
+	case *proto.StartAppManualCompactRequest:
+		body = &proto.StartAppManualCompactResponse{Err: res.Err, HintMsg: res.Hint}
+	case *proto.QueryAppManualCompactRequest:
+		body = &proto.QueryAppManualCompactResponse{Err: res.Err, HintMsg: res.Hint}
+	case *JobsRequest, *JobRequest, *StartRequest, *ReturnRequest, *OptionRequest:
+		resp := &AdminResponse{Err: res.Err, Hint: res.Hint}
+		if j := c.st.Job(res.Job); j != nil && c.role == Leading {
+			resp.Jobs = []JobView{c.viewJob(j)}
+		}
+		body = resp
 	default:
 		invariant.Assertf(false, "answer to %T", r)
 	}
@@ -236,7 +335,9 @@ func (c *Core) clusterInfo() *proto.ClusterInfoResponse {
 	add("zookeeper_hosts", strings.Join(c.opt.Coordinators, ","))
 	add("zookeeper_root", "/pegasus/"+c.opt.ClusterName)
 	add("meta_function_level", strings.TrimPrefix(c.effectiveLevel().String(), "fl_"))
-	add("balance_operation_count", "{\n  \"copy_pri\": 0,\n  \"copy_sec\": 0,\n  \"move_pri\": 0,\n  \"total\": 0\n}")
+	n := c.operationCount()
+	add("balance_operation_count", fmt.Sprintf("{\n  \"copy_pri\": %d,\n  \"copy_sec\": %d,\n  \"move_pri\": %d,\n  \"total\": %d\n}",
+		n.copyPrimary, n.copySecondary, n.movePrimary, n.copyPrimary+n.copySecondary+n.movePrimary))
 	add("primary_replica_count_stddev", fmt.Sprintf("%.2f", deviation(primaries)))
 	add("total_replica_count_stddev", fmt.Sprintf("%.2f", deviation(total)))
 	add("cluster_name", c.opt.ClusterName)

@@ -51,6 +51,8 @@ func showFrame(m any) string {
 		return fmt.Sprintf("Assign rev=%d %s", m.Revision, list(m.Apps, m.Settings, m.Partitions, m.Nodes))
 	case *proto.Proposal:
 		return fmt.Sprintf("Proposal %v %s of %s: %s", m.Type, showConfig(m.Config), m.App.AppName, short(m.Node))
+	case *proto.Discard:
+		return fmt.Sprintf("Discard %v ballot=%d", m.GPID, m.Ballot)
 	case *proto.UpdateConfigAck:
 		return fmt.Sprintf("UpdateAck %v %s", m.Err, showConfig(m.Config))
 	}
@@ -85,6 +87,34 @@ func showReply(r *Reply) string {
 			w = append(w, fmt.Sprintf("%v:%v", n.HPNode, n.Status))
 		}
 		return strings.Join(w, " ") + forward
+	case *AdminResponse:
+		w := []string{b.Err.String()}
+		if b.Hint != "" {
+			w = append(w, fmt.Sprintf("%q", b.Hint))
+		}
+		for _, j := range b.Jobs {
+			w = append(w, fmt.Sprintf("[%d %s %s %s %d/%d %s node=%s table=%s waiting=%q reason=%q ended=%d]", j.ID, j.Kind, j.Status, j.Step,
+				j.Done, j.Total, j.Unit, j.Node, j.Table, j.Waiting, j.Reason, j.Ended))
+		}
+		return strings.Join(w, " ") + forward
+	case *proto.RecallAppResponse:
+		return fmt.Sprintf("%v %d:%s:%v", b.Err, b.Info.AppID, b.Info.AppName, b.Info.Status) + forward
+	case *proto.DDDDiagnoseResponse:
+		w := []string{b.Err.String()}
+		for _, p := range b.Partitions {
+			w = append(w, fmt.Sprintf("%v %q", p.Config.PID, p.Reason))
+			for _, n := range p.Dropped {
+				w = append(w, fmt.Sprintf("(%v alive=%v collected=%v %d/%d/%d)", n.HPNode, n.IsAlive, n.IsCollected, n.Ballot,
+					n.LastPreparedDecree, n.LastCommittedDecree))
+			}
+		}
+		return strings.Join(w, " ") + forward
+	case *proto.QueryAppManualCompactResponse:
+		progress := int32(-1)
+		if b.Progress != nil {
+			progress = *b.Progress
+		}
+		return fmt.Sprintf("%v %q %d%%", b.Err, b.HintMsg, progress) + forward
 	case *proto.ClusterInfoResponse:
 		var w []string
 		for i, k := range b.Keys {

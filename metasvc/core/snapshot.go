@@ -15,6 +15,12 @@ type snapshot struct {
 	NextApp  int32  `thrift:"2"`
 	Apps     []App  `thrift:"3"`
 	Nodes    []Node `thrift:"4"`
+	// Not written by programs of before jobs.
+	Jobs      []Job              `thrift:"5,opt"`
+	LastJob   int64              `thrift:"6,opt"`
+	Options   map[string]string  `thrift:"7,opt"`
+	Forgotten map[int32]struct{} `thrift:"8,opt"`
+	Restored  bool               `thrift:"9,opt"`
 }
 
 // AppendSnapshot appends the whole state. Equal states give equal bytes.
@@ -25,6 +31,16 @@ func (s *State) AppendSnapshot(dst []byte) []byte {
 	}
 	for _, n := range s.Nodes() {
 		snap.Nodes = append(snap.Nodes, *n)
+	}
+	for _, j := range s.jobs {
+		snap.Jobs = append(snap.Jobs, *j)
+	}
+	snap.LastJob, snap.Restored = s.lastJob, s.restored
+	if len(s.options) > 0 {
+		snap.Options = s.options
+	}
+	if len(s.forgotten) > 0 {
+		snap.Forgotten = s.forgotten
 	}
 	return proto.Marshal(append(dst, snapshotVersion), &snap)
 }
@@ -68,5 +84,35 @@ func ReadSnapshot(b []byte) (*State, error) {
 		n := &snap.Nodes[i]
 		s.nodes[n.ID] = n
 	}
+	for i := range snap.Jobs {
+		j := &snap.Jobs[i]
+		if i > 0 && snap.Jobs[i-1].ID >= j.ID || j.ID > snap.LastJob {
+			return nil, fmt.Errorf("core: snapshot: job %d out of order", j.ID)
+		}
+		s.jobs = append(s.jobs, j)
+	}
+	s.lastJob, s.restored = snap.LastJob, snap.Restored
+	if snap.Options != nil {
+		s.options = snap.Options
+	}
+	if snap.Forgotten != nil {
+		s.forgotten = snap.Forgotten
+	}
 	return s, nil
+}
+
+// skippedIDs is how many table ids a restored state leaves out: those of tables that were made after the backup, of which
+// nodes still have replicas.
+const skippedIDs = 4096
+
+// MarkRestored notes that a state comes from the past: it gives no id to a table that may have been given since, and a leader
+// hears what nodes have before it calls a partition new.
+func (s *State) MarkRestored() {
+	s.nextApp += skippedIDs
+	s.restored = true
+}
+
+// Summary is a line for people.
+func (s *State) Summary() string {
+	return fmt.Sprintf("%d tables, %d partitions, %d nodes, revision %d", len(s.apps), s.partitions, len(s.nodes), s.revision)
 }

@@ -22,6 +22,14 @@ type State struct {
 	// Invariant: names holds exactly the tables that are not dropped; a dropped table's name is free.
 	names map[string]*App
 	nodes map[proto.NodeID]*Node
+	// Invariant: jobs is sorted by id and holds at most maxActiveJobs + maxEndedJobs.
+	jobs    []*Job
+	lastJob int64
+	options map[string]string
+	// forgotten are the tables that expired: what nodes still have of them may go. At most maxForgotten, the newest.
+	forgotten map[int32]struct{}
+	// restored: the state came from a backup, so nodes may know more than it does.
+	restored bool
 	// partitions is the number of partitions of all tables in apps.
 	partitions int
 }
@@ -41,6 +49,10 @@ type Partition struct {
 	LastDrops   []proto.NodeID `thrift:"4"` // nodes that were members, the newest last; at most maxLastDrops
 	Flags       int32          `thrift:"5"`
 	Revision    int64          `thrift:"6"` // of the last change
+	// Rupture is the ballot under which a node was appointed that may lack what others had, 0: never. A replica of an older
+	// ballot that committed more than Kept, which is what the appointed one surely shares with all others, does not fit.
+	Rupture proto.Ballot `thrift:"7,opt"`
+	Kept    proto.Decree `thrift:"8,opt"`
 }
 
 // Node is a replica server that has ever registered.
@@ -52,6 +64,8 @@ type Node struct {
 	Shards      int32            `thrift:"5"`
 	ShardPort   int32            `thrift:"6"`
 	Transfer    string           `thrift:"7,opt"` // host:port of the checkpoint listener; a string, which old readers can skip
+	Zone        string           `thrift:"8,opt"`
+	Mode        NodeMode         `thrift:"9,opt"` // what operators decided; not the node's word
 }
 
 const (
@@ -59,11 +73,16 @@ const (
 	flagDropped = 1
 	// maxLastDrops bounds the memory of a partition for former members.
 	maxLastDrops = 6
+	// maxForgotten bounds the memory for tables that expired.
+	maxForgotten = 1 << 16
 )
 
 // NewState returns the state of a cluster that was never used.
 func NewState() *State {
-	return &State{nextApp: 1, names: make(map[string]*App), nodes: make(map[proto.NodeID]*Node)}
+	return &State{
+		nextApp: 1, names: make(map[string]*App), nodes: make(map[proto.NodeID]*Node), options: make(map[string]string),
+		forgotten: make(map[int32]struct{}),
+	}
 }
 
 // Revision returns the number of the last change.

@@ -22,7 +22,15 @@ import (
 //	report node=N link=L part=G [learners=N+N] [prepared=D] [failure=TEXT]
 //	balance part=G [steps=T:N+T:N..] [force] [untyped]
 //	replicas NAME [set=N]
-//	options [delay=DURATION] [min=N]
+//	options [delay=DURATION] [min=N] [stale=DURATION] [recovering]
+//	status link=L node=N [closed=G+G] [compacted=G@T+G@T] [compacting=G] [full] [free=MB]
+//	recall ID [NAME] | rename OLD NEW | idempotent NAME [set=true|false] | level [N]
+//	drain N | decommission N | return N | even [TABLE] | compact NAME
+//	jobs | job ID pause|resume|cancel
+//	diagnose [part=G] | assign part=G node=N
+//	option KEY [VALUE]
+//	recover [nodes=N+N] [badnodes] [lost]
+//	group ADDR [ADDR ..]
 //	tick DURATION                            time passes
 //	pass DURATION                            time passes, and every connected node gives signs of life
 //	create NAME parts=P replicas=R [env=K:V] [exist] [type=T] [stateless]
@@ -111,6 +119,10 @@ var configTypes = map[string]proto.ConfigType{
 	"remove": proto.CTRemove, "primary": proto.CTUpgradeToPrimary, "down": proto.CTDowngradeToSecondary,
 }
 
+func split(list string) []string {
+	return strings.FieldsFunc(list, func(r rune) bool { return r == '+' })
+}
+
 func (s *script) run(d *datadriven.TestData) {
 	arg := func(key string) string {
 		for _, a := range d.CmdArgs {
@@ -175,8 +187,28 @@ func (s *script) run(d *datadriven.TestData) {
 			Shards: 1, Incarnation: num("inc", 1),
 		}
 		m.Transfer = proto.NewHostPort(m.Address.Host, 34899)
-		for _, g := range strings.FieldsFunc(arg("holds"), func(r rune) bool { return r == '+' }) {
-			m.Replicas = append(m.Replicas, proto.ReplicaReport{GPID: gpid(g), Committed: 9})
+		m.Zone = arg("zone")
+		for _, g := range split(arg("holds")) {
+			// G, or G@BALLOT/PREPARED/COMMITTED with a * behind it for a primary.
+			r := proto.ReplicaReport{Committed: 9}
+			g, detail, ok := strings.Cut(g, "@")
+			if r.GPID = gpid(g); ok {
+				if _, err := fmt.Sscanf(detail, "%d/%d/%d", &r.Ballot, &r.Prepared, &r.Committed); err != nil {
+					d.Fatalf(s.t, "%s: %v", detail, err)
+				}
+				if strings.HasSuffix(detail, "*") {
+					r.Role = rolePrimary
+				}
+			}
+			m.Replicas = append(m.Replicas, r)
+		}
+		for _, a := range split(arg("apps")) { // ID:NAME:PARTITIONS:REPLICAS
+			info := proto.AppInfo{AppType: "pegasus", IsStateful: true}
+			if _, err := fmt.Sscanf(strings.ReplaceAll(a, ":", " "), "%d %s %d %d", &info.AppID, &info.AppName,
+				&info.PartitionCount, &info.MaxReplicaCount); err != nil {
+				d.Fatalf(s.t, "%s: %v", a, err)
+			}
+			m.Apps = append(m.Apps, info)
 		}
 		s.step(Hello{Link: uint64(num("link", 0)), Seq: 1, Msg: m})
 	case "beacon":
@@ -235,8 +267,108 @@ func (s *script) run(d *datadriven.TestData) {
 			}
 			s.opt.AssignDelay = v
 		}
+		if has("stale") {
+			v, err := time.ParseDuration(arg("stale"))
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			s.opt.StaleDelay = v
+		}
+		s.opt.Recovering = has("recovering")
 		s.opt.MinWriteReplicas = int32(num("min", 0))
 		s.c = New(s.opt)
+	case "status":
+		m := &proto.NodeStatusReport{Node: nodeID(int(num("node", 0)))}
+		for _, g := range split(arg("closed")) {
+			m.Closed = append(m.Closed, gpid(g))
+		}
+		for _, g := range split(arg("compacted")) {
+			g, at, _ := strings.Cut(g, "@")
+			var ended int64
+			fmt.Sscan(at, &ended)
+			m.Replicas = append(m.Replicas, proto.ReplicaLoad{GPID: gpid(g), ManualCompact: 3, ManualCompactEnded: ended * 1000})
+		}
+		for _, g := range split(arg("compacting")) {
+			m.Replicas = append(m.Replicas, proto.ReplicaLoad{GPID: gpid(g), ManualCompact: compactRunning})
+		}
+		if has("full") || has("free") {
+			disk := proto.DiskStatus{Tag: "d", CapacityMB: 1000, AvailableMB: num("free", 0)}
+			if has("full") {
+				disk.Status = 1
+			}
+			m.Disks = []proto.DiskStatus{disk}
+		}
+		s.step(Status{Link: uint64(num("link", 0)), Msg: m})
+	case "recall":
+		var id int32
+		fmt.Sscan(first, &id)
+		r := &proto.RecallAppRequest{AppID: id}
+		if len(d.CmdArgs) > 1 {
+			r.NewAppName = d.CmdArgs[1].Key
+		}
+		request(r)
+	case "rename":
+		request(&proto.RenameAppRequest{OldAppName: first, NewAppName: d.CmdArgs[1].Key})
+	case "idempotent":
+		if has("set") {
+			request(&proto.SetAtomicIdempotentRequest{AppName: first, AtomicIdempotent: arg("set") == "true"})
+			break
+		}
+		request(&proto.GetAtomicIdempotentRequest{AppName: first})
+	case "level":
+		level := proto.LevelInvalid
+		if first != "" {
+			fmt.Sscan(first, &level)
+		}
+		request(&proto.MetaControlRequest{Level: level})
+	case "drain", "decommission":
+		request(&StartRequest{Kind: d.Cmd, Node: "10.0.0." + first + ":34801"})
+	case "return":
+		request(&ReturnRequest{Node: "10.0.0." + first + ":34801"})
+	case "even":
+		request(&StartRequest{Kind: "balance", Table: first})
+	case "compact":
+		if has("query") {
+			request(&proto.QueryAppManualCompactRequest{AppName: first})
+			break
+		}
+		request(&proto.StartAppManualCompactRequest{AppName: first})
+	case "jobs":
+		request(&JobsRequest{})
+	case "job":
+		var id int64
+		fmt.Sscan(first, &id)
+		request(&JobRequest{ID: id, Action: d.CmdArgs[1].Key})
+	case "diagnose":
+		r := &proto.DDDDiagnoseRequest{PID: proto.GPID{App: -1, Part: -1}}
+		if has("part") {
+			r.PID = gpid(arg("part"))
+		}
+		request(r)
+	case "assign":
+		force := true
+		request(&proto.BalancerRequest{GPID: gpid(arg("part")), Force: &force, ActionList: []proto.ProposalAction{{
+			Type: proto.CTAssignPrimary, HPNode: proto.NewHostPort("10.0.0."+arg("node"), 34801),
+		}}})
+	case "option":
+		r := &OptionRequest{Key: first, Default: len(d.CmdArgs) == 1}
+		if !r.Default {
+			r.Value = d.CmdArgs[1].Key
+		}
+		request(r)
+	case "recover":
+		r := &proto.RecoveryRequest{SkipBadNodes: has("badnodes"), SkipLostPartitions: has("lost")}
+		for _, n := range split(arg("nodes")) {
+			r.RecoveryNodes = append(r.RecoveryNodes, 0x7f00_0001_0001_0001)
+			r.HPRecoveryNodes = append(r.HPRecoveryNodes, proto.NewHostPort("10.0.0."+n, 34801))
+		}
+		request(r)
+	case "group":
+		var g Group
+		for _, a := range d.CmdArgs {
+			g.Metas = append(g.Metas, a.Key)
+		}
+		s.step(g)
 	case "tick":
 		d, err := time.ParseDuration(first)
 		if err != nil {
@@ -345,7 +477,11 @@ func (s *script) run(d *datadriven.TestData) {
 			}
 		}
 		for _, n := range s.c.st.Nodes() {
-			s.say("%s %v %v incarnation=%d", short(n.ID), n.Address, n.IP, n.Incarnation)
+			mode := ""
+			if n.Mode != NodeInService {
+				mode = " " + n.Mode.String()
+			}
+			s.say("%s %v %v incarnation=%d%s", short(n.ID), n.Address, n.IP, n.Incarnation, mode)
 		}
 	default:
 		d.Fatalf(s.t, "unknown command %s", d.Cmd)

@@ -46,7 +46,7 @@ func (c *Core) configuration(a *App, i int32) proto.PartitionConfiguration {
 		PID:             g,
 		Ballot:          p.Ballot,
 		MaxReplicaCount: a.Info.MaxReplicaCount,
-		PartitionFlags:  p.Flags,
+		PartitionFlags:  p.Flags & flagDropped,
 	}
 	if m := c.byID[p.Primary]; m != nil {
 		pc.LastCommittedDecree = m.reports[g].Committed

@@ -33,6 +33,8 @@ type Machine interface {
 	// Lead reports a change of leadership. Ready is reported only when everything that was committed under former
 	// leaders has been applied.
 	Lead(s Status)
+	// Group reports the members when they are known first and when they changed.
+	Group(members []Member)
 }
 
 // Status is what a member knows of the leadership. LeaderID is "" when it knows no leader.
@@ -54,6 +56,8 @@ type Config struct {
 	Dir     string // log, vote and snapshots; one process at a time
 	Self    string // ID of this member
 	Members []Member
+	// Join has an empty directory wait for a group to take this member in (Journal.Add), in place of beginning a new group.
+	Join bool
 	// Listener is where Raft listens. Close closes it, as does Open when it fails.
 	Listener net.Listener
 
@@ -81,7 +85,6 @@ type Journal struct {
 	transport *raft.NetworkTransport
 	machine   Machine
 	log       *zap.Logger
-	members   int
 
 	proposals chan []byte
 	changed   chan raft.Observation
@@ -98,7 +101,7 @@ func Open(cfg Config, m Machine) (_ *Journal, err error) {
 		cfg.Logger = zap.NewNop()
 	}
 	j := &Journal{
-		machine: m, log: cfg.Logger, members: len(cfg.Members),
+		machine: m, log: cfg.Logger,
 		proposals: make(chan []byte, maxProposals),
 		changed:   make(chan raft.Observation, 16),
 		stop:      make(chan struct{}),
@@ -119,19 +122,9 @@ func Open(cfg Config, m Machine) (_ *Journal, err error) {
 	if !slices.ContainsFunc(cfg.Members, func(m Member) bool { return m.ID == cfg.Self }) {
 		return nil, fmt.Errorf("journal: %s is no member of its group", cfg.Self)
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
-		return nil, fmt.Errorf("journal: %w", err)
-	}
-	path := filepath.Join(cfg.Dir, "raft.db")
-	j.store, err = raftboltdb.New(raftboltdb.Options{
-		Path: path, BoltOptions: &bbolt.Options{Timeout: lockTimeout}, MsgpackUseNewTimeFormat: true,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("journal: open %s (is another process using it?): %w", path, err)
-	}
-	snapshots, err := raft.NewFileSnapshotStoreWithLogger(cfg.Dir, keepSnapshots, logger)
-	if err != nil {
-		return nil, fmt.Errorf("journal: %w", err)
+	var snapshots *raft.FileSnapshotStore
+	if j.store, snapshots, err = openStores(&cfg); err != nil {
+		return nil, err
 	}
 
 	rc := raftConfig(&cfg)
@@ -140,15 +133,19 @@ func Open(cfg Config, m Machine) (_ *Journal, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("journal: %s: %w", cfg.Dir, err)
 	}
-	if !known {
+	if !known && !cfg.Join {
 		if err := raft.BootstrapCluster(rc, j.store, j.store, snapshots, j.transport, group(cfg.Members)); err != nil {
 			return nil, fmt.Errorf("journal: begin a new group: %w", err)
 		}
 	}
+	changed, err := regrouped(j.store, snapshots)
+	if err != nil {
+		return nil, err
+	}
 	if j.raft, err = raft.NewRaft(rc, fsm{m}, j.store, j.store, snapshots, j.transport); err != nil {
 		return nil, fmt.Errorf("journal: start from %s: %w", cfg.Dir, err)
 	}
-	if err := j.sameGroup(cfg.Members); err != nil {
+	if err := j.sameGroup(&cfg, changed); err != nil {
 		j.raft.Shutdown().Error()
 		return nil, err
 	}
@@ -164,6 +161,28 @@ func Open(cfg Config, m Machine) (_ *Journal, err error) {
 	go j.submit()
 	go j.watch()
 	return j, nil
+}
+
+// openStores opens what is on disk: log and vote, and snapshots.
+func openStores(cfg *Config) (*raftboltdb.BoltStore, *raft.FileSnapshotStore, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = zap.NewNop()
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
+		return nil, nil, fmt.Errorf("journal: %w", err)
+	}
+	path := filepath.Join(cfg.Dir, "raft.db")
+	store, err := raftboltdb.New(raftboltdb.Options{
+		Path: path, BoltOptions: &bbolt.Options{Timeout: lockTimeout}, MsgpackUseNewTimeFormat: true,
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("journal: open %s (is another process using it?): %w", path, err)
+	}
+	snapshots, err := raft.NewFileSnapshotStoreWithLogger(cfg.Dir, keepSnapshots, newLogger(cfg.Logger))
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("journal: %w", err), store.Close())
+	}
+	return store, snapshots, nil
 }
 
 func raftConfig(cfg *Config) *raft.Config {
@@ -198,24 +217,6 @@ func group(members []Member) raft.Configuration {
 	return c
 }
 
-// sameGroup compares the members on disk with those asked for. The former win in Raft, so a difference would be a silent
-// surprise.
-func (j *Journal) sameGroup(want []Member) error {
-	f := j.raft.GetConfiguration()
-	if err := f.Error(); err != nil {
-		return fmt.Errorf("journal: %w", err)
-	}
-	have := f.Configuration().Servers
-	same := len(have) == len(want)
-	for _, s := range have {
-		same = same && slices.Contains(want, Member{string(s.ID), string(s.Address)})
-	}
-	if !same {
-		return fmt.Errorf("journal: the data was written by the group %v, the configuration says %v", have, want)
-	}
-	return nil
-}
-
 // Propose hands an entry over and never waits; the journal keeps data. A committed entry comes back through Apply. There
 // is no other answer: an entry that is lost is lost with the leadership, and Lead reports that. So whoever waits for an
 // entry gives up when Lead says anything but what it said when the entry was proposed; then nobody can tell whether the
@@ -246,7 +247,7 @@ func (j *Journal) submit() {
 // Machine must still answer while Close runs.
 func (j *Journal) Close() error {
 	j.closeOnce.Do(func() {
-		if j.members > 1 && j.raft.State() == raft.Leader {
+		if len(j.Members()) > 1 && j.raft.State() == raft.Leader {
 			if err := j.raft.LeadershipTransfer().Error(); err != nil {
 				j.log.Info("no hand-over of the leadership", zap.Error(err))
 			}

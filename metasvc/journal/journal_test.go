@@ -19,6 +19,7 @@ type tape struct {
 	entries  []string
 	restored int // snapshots taken over
 	status   Status
+	group    []Member
 	// behind is set when Ready was reported before an entry that was known to be committed.
 	behind   bool
 	required map[string]bool
@@ -45,6 +46,12 @@ func (t *tape) Restore(b []byte) error {
 	t.entries = strings.Split(string(b), "\n")
 	t.restored++
 	return nil
+}
+
+func (t *tape) Group(m []Member) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.group = m
 }
 
 func (t *tape) Lead(s Status) {
@@ -369,6 +376,7 @@ type counter struct {
 func (c *counter) Apply(e [][]byte) error    { c.done <- len(e); return nil }
 func (c *counter) Snapshot() ([]byte, error) { return nil, nil }
 func (c *counter) Restore([]byte) error      { return nil }
+func (c *counter) Group([]Member)            {}
 func (c *counter) Lead(s Status) {
 	if s.Ready {
 		c.once.Do(func() { close(c.ready) })

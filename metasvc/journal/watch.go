@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -10,7 +11,7 @@ import (
 // watchPeriod is how often the leadership is looked at without being told: Raft drops notices rather than wait.
 const watchPeriod = 250 * time.Millisecond
 
-// watch reports the leadership. Notices only say when to look; what is reported is read from Raft, with the term, so
+// watch reports the members and the leadership. Notices only say when to look; what is reported is read from Raft, with the term, so
 // that leadership lost and won again between two looks is seen as two.
 func (j *Journal) watch() {
 	defer j.workers.Done()
@@ -25,7 +26,12 @@ func (j *Journal) watch() {
 			j.machine.Lead(s)
 		}
 	}
+	var members []Member
 	for {
+		if m := j.Members(); !slices.Equal(m, members) {
+			members = m
+			j.machine.Group(m)
+		}
 		now := j.look()
 		switch {
 		case !now.Leading:

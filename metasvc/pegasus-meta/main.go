@@ -27,9 +27,10 @@ var version = "dev"
 func main() {
 	file := flag.String("config", "", "configuration `file`")
 	check := flag.Bool("check-config", false, "check the configuration file and exit")
+	restore := flag.String("restore", "", "fill the empty data directory from a backup `file` and exit; to be done for every meta of the group")
 	flag.Parse()
 	if *file == "" || flag.NArg() > 0 {
-		fmt.Fprintln(os.Stderr, "usage: pegasus-meta --config FILE [--check-config]")
+		fmt.Fprintln(os.Stderr, "usage: pegasus-meta --config FILE [--check-config | --restore FILE]")
 		os.Exit(2)
 	}
 	c, err := conf.LoadMeta(*file)
@@ -41,6 +42,15 @@ func main() {
 		fmt.Printf("%s: good\n", *file)
 		return
 	}
+	if *restore != "" {
+		text, err := metasvc.Restore(options(c), *restore)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "pegasus-meta:", err)
+			os.Exit(1)
+		}
+		fmt.Println(text)
+		return
+	}
 	if err := run(c); err != nil {
 		fmt.Fprintln(os.Stderr, "pegasus-meta:", err)
 		os.Exit(1)
@@ -48,7 +58,8 @@ func main() {
 }
 
 var levels = map[string]proto.MetaFunctionLevel{
-	"blind": proto.LevelBlind, "freezed": proto.LevelFreezed, "steady": proto.LevelSteady, "lively": proto.LevelLively,
+	"stopped": proto.LevelStopped,
+	"blind":   proto.LevelBlind, "freezed": proto.LevelFreezed, "steady": proto.LevelSteady, "lively": proto.LevelLively,
 }
 
 func run(c *conf.Meta) error {
@@ -70,22 +81,13 @@ func run(c *conf.Meta) error {
 		return err
 	}
 	fatal := make(chan error, 1)
-	opt := metasvc.Options{
-		ClusterName: c.ClusterName, Listen: c.Node.Listen, Advertise: c.Node.Advertise, RaftListen: raft,
-		DataDir: c.Node.DataDir, Level: levels[c.Cluster.LevelOnStart], MinLiveNodes: c.Cluster.MinLiveNodes,
-		LivePercentage: c.Cluster.LivePercentage, MinReplicas: int32(c.Cluster.MinReplicaCount),
-		MaxReplicas: int32(c.Cluster.MaxReplicaCount), HoldSeconds: int64(c.Cluster.HoldSecondsForDropped),
-		MinWriteReplicas: int32(c.Cluster.MinWriteReplicas), AssignDelay: time.Duration(c.Cluster.AssignDelay),
-		Grace: time.Duration(c.FailureDetection.Grace), Version: version, Commit: commit(), Logger: log,
-		OnFatal: func(err error) {
-			select {
-			case fatal <- err:
-			default:
-			}
-		},
-	}
-	for _, p := range c.Peers {
-		opt.Peers = append(opt.Peers, metasvc.Peer{Address: p.Address, Raft: p.Raft})
+	opt := options(c)
+	opt.RaftListen, opt.Logger = raft, log
+	opt.OnFatal = func(err error) {
+		select {
+		case fatal <- err:
+		default:
+		}
 	}
 	if c.Debug.Listen != "" {
 		port, err := debugport.Start(c.Debug.Listen, nil)
@@ -110,6 +112,24 @@ func run(c *conf.Meta) error {
 	case err := <-fatal:
 		return err
 	}
+}
+
+// options are the settings of the file.
+func options(c *conf.Meta) metasvc.Options {
+	opt := metasvc.Options{
+		ClusterName: c.ClusterName, Listen: c.Node.Listen, Advertise: c.Node.Advertise, DataDir: c.Node.DataDir, Join: c.Node.Join == "yes",
+		Level: levels[c.Cluster.LevelOnStart], MinLiveNodes: c.Cluster.MinLiveNodes, LivePercentage: c.Cluster.LivePercentage,
+		MinReplicas: int32(c.Cluster.MinReplicaCount), MaxReplicas: int32(c.Cluster.MaxReplicaCount),
+		HoldSeconds: int64(c.Cluster.HoldSecondsForDropped), MinWriteReplicas: int32(c.Cluster.MinWriteReplicas),
+		AssignDelay: time.Duration(c.Cluster.AssignDelay), AddsPerNode: c.Cluster.AddsPerNode,
+		StaleDelay: time.Duration(c.Cluster.StaleDelay), BalancePeriod: time.Duration(c.Cluster.BalancePeriod),
+		Recovering: c.Cluster.Recover == "yes", Grace: time.Duration(c.FailureDetection.Grace), Config: c.String(), Version: version,
+		Commit: commit(),
+	}
+	for _, p := range c.Peers {
+		opt.Peers = append(opt.Peers, metasvc.Peer{Address: p.Address, Raft: p.Raft})
+	}
+	return opt
 }
 
 // commit is the revision that the program was built from, as far as the build recorded it.
