@@ -189,6 +189,15 @@ func (c *Client) prune() {
 					n.unused = false
 				}
 			}
+			if c.opt.hedging() && r.m != nil {
+				for i := range r.m.Entries {
+					for _, address := range r.m.Entries[i].Secondaries {
+						if n := c.nodes[address]; n != nil {
+							n.unused = false
+						}
+					}
+				}
+			}
 		}
 	}
 	var old []*node

@@ -225,6 +225,18 @@ func (c *conn) steal(call *Call, seq int32) bool {
 	return true
 }
 
+// takeReads takes the reads of a table out of flight whose partitions have moved.
+func (c *conn) takeReads(t *Table, moved func(part int32) bool) (calls []*Call) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range c.slots {
+		if s := &c.slots[i]; s.call != nil && s.call.table == t && !s.call.harmful() && moved(s.call.part) {
+			calls = append(calls, c.release(s))
+		}
+	}
+	return calls
+}
+
 // cancel ends the call if it is in flight here.
 func (c *conn) cancel(call *Call, cause error) bool {
 	c.mu.Lock()

@@ -123,7 +123,8 @@ func (h *second) send(now time.Duration) {
 	n := t.client.node(others[t.hedge.among(len(others))])
 	cn := n.conn.Load()
 	if cn == nil {
-		n.warm() // for the next time
+		n.warm()
+		h.conn.unhedge(h.first, h.seq)
 		h.release()
 		return
 	}
@@ -141,6 +142,24 @@ func (h *second) ended(call *Call, how route.Outcome, code proto.ErrCode, cause 
 		h.table.finish(h.first, nil)
 	}
 	h.release()
+}
+
+// unhedge lets the call, if it is still in flight, have a second attempt later.
+func (c *conn) unhedge(call *Call, seq int32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s := &c.slots[int(seq)&(len(c.slots)-1)]; s.call == call && s.seq == seq {
+		call.hedged = false
+	}
+}
+
+// warmSecondaries connects to the secondaries of a map, so that second attempts find a connection.
+func (c *Client) warmSecondaries(m *route.Map) {
+	for i := range m.Entries {
+		for _, address := range m.Entries[i].Secondaries {
+			c.node(address).warm()
+		}
+	}
 }
 
 // warm begins to connect if there is no connection.

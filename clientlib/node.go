@@ -150,9 +150,9 @@ func (n *node) dial() error {
 func (n *node) probe(ctx context.Context, cn *conn) error {
 	p := newPending(proto.CodeTTL)
 	p.Args = append(p.Args[:0], pingArgs...)
-	p.Timeout = n.client.opt.DialTimeout
-	start := func(call *Call) { n.client.startAt(cn, call, proto.GPID{}) }
-	_ = p.await(ctx, n.client, start)
+	p.Timeout = time.Hour // ctx ends it: the clerk does not know this connection yet
+	n.client.startAt(cn, &p.Call, proto.GPID{})
+	p.wait(ctx, n.client)
 	p.release()
 	if cn.arrived.Load() == 0 {
 		return errSilent

@@ -102,8 +102,9 @@ func (t *Table) learn(resp *proto.QueryCfgResponse, err error) {
 	}
 	t.askErr = err
 	gone := t.route.Gone()
+	var old, next *routing
 	if err == nil && (t.route.Map() != nil || gone != proto.ErrOK) {
-		next := &routing{m: t.route.Map(), gone: gone, answers: t.answered() + 1}
+		old, next = t.routing.Load(), &routing{m: t.route.Map(), gone: gone, answers: t.answered() + 1}
 		if next.m != nil {
 			next.nodes = c.nodesOf(next.m)
 		}
@@ -115,7 +116,34 @@ func (t *Table) learn(resp *proto.QueryCfgResponse, err error) {
 	if changed || gone != proto.ErrOK {
 		c.clerk.releaseAll(t)
 	}
+	if changed && old != nil && next != nil {
+		t.reroute(old, next, now)
+	}
+	if changed && next != nil && next.m != nil && c.opt.hedging() {
+		c.warmSecondaries(next.m)
+	}
 	c.observe(Event{Kind: EventRouted, Table: t.name, Err: err})
+}
+
+// reroute sends reads again that wait for a server which no longer has their partition: it may stand still for long. Writes
+// wait on, for nobody knows whether they were executed.
+func (t *Table) reroute(old, next *routing, now time.Duration) {
+	moved := func(part int32) bool {
+		i := int(part)
+		return len(old.nodes) != len(next.nodes) || old.m.App != next.m.App || i < len(next.nodes) && old.nodes[i] != next.nodes[i]
+	}
+	seen := map[*node]bool{}
+	for i, n := range old.nodes {
+		if n == nil || seen[n] || !moved(int32(i)) {
+			continue
+		}
+		seen[n] = true
+		if cn := n.conn.Load(); cn != nil {
+			for _, call := range cn.takeReads(t, moved) {
+				t.try(call, now, false)
+			}
+		}
+	}
 }
 
 // nodesOf finds the servers of a map.
