@@ -9,6 +9,10 @@ func (sh *Shard) serve(d dest, req *proto.Request) { sh.admit(d, req, false) }
 
 // admit checks a request and serves it. A request that was delayed by a throttle comes here again, and is not counted again.
 func (sh *Shard) admit(d dest, req *proto.Request, delayed bool) {
+	if sh.denying {
+		sh.silence(&d)
+		return
+	}
 	p := sh.partitions[req.GPID]
 	if p == nil {
 		sh.fail(&call{dest: d, to: req.ReplyTo()}, proto.ErrObjectNotFound)
@@ -73,15 +77,7 @@ func (sh *Shard) serveByName(d dest, req *proto.Request) {
 			sh.fail(&c, proto.ErrInvalidParameters)
 			return
 		}
-		if cmd.Cmd == "trace" {
-			if err := sh.startTrace(&c, cmd.Arguments); err != nil {
-				text := "ERR: " + err.Error() + "\n"
-				sh.answer(&c, &text)
-			}
-			return
-		}
-		text := sh.node.command(&cmd)
-		sh.answer(&c, &text)
+		sh.command(&c, &cmd)
 	default:
 		handle := adminHandler(req.Code)
 		if handle == nil {

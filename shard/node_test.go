@@ -397,7 +397,7 @@ func TestServerStat(t *testing.T) {
 	if n := c.node.Counters(); n["log_writes"] == 0 || n["log_bytes"] == 0 || n["writes"] != 10 {
 		t.Errorf("counters: %v", n)
 	}
-	if text := c.node.command(&proto.Command{Cmd: "server-stat"}); !strings.Contains(text, "writes: 10\n") {
+	if text := remote(t, c.opts.Listen, "server-stat"); !strings.Contains(text, "writes: 10\n") {
 		t.Errorf("server-stat says %q", text)
 	}
 }

@@ -45,6 +45,7 @@ type Options struct {
 	AckTimeout     time.Duration // a meta that answers no beacon for so long is left for the next
 	DialTimeout    time.Duration
 	StatusInterval time.Duration // between reports of disks and loads to meta; 0 = three seconds
+	ConfigText     string        // the effective configuration, for remote command config-dump
 	Logger         *zap.Logger
 	// OnFatal is called, from any goroutine, when the node cannot go on (an event loop ended); the process should exit.
 	OnFatal func(error)

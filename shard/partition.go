@@ -74,7 +74,9 @@ type partition struct {
 	installing  *checkpointFetched // it is here and waits for the store to be idle
 	sweeping    chan struct{}      // closed when what the last copy left behind is removed; nil when there may be something
 	movingAside bool
-	migrating   *migration // to another data directory
+	// checkpointing: one that is to be kept is being made.
+	checkpointing bool
+	migrating     *migration // to another data directory
 
 	told     trafficTold
 	scanners scanTable

@@ -61,6 +61,7 @@ type Shard struct {
 
 	surveying, relieving, choring, sizing bool                // a background job of that kind is under way
 	parked, parkedBytes                   int                 // requests that throttles hold back
+	denying                               bool                // clients get no answers; see remote command replica.deny-client
 	draining, stopped                     bool                // see Node.Stop
 	silent                                bool                // replicas take no more steps
 	retries                               []func()            // what lacked space; see later

@@ -65,7 +65,7 @@ func run(config string, check bool) error {
 	if err != nil {
 		return err
 	}
-	opts.Logger = logger
+	opts.Logger, opts.ConfigText = logger, c.String()
 	opts.OnFatal = func(err error) {
 		select {
 		case fatal <- err:
