@@ -50,6 +50,8 @@ type replicaCensus struct {
 	disk  string
 	role  int32 // consensus.Role
 	state lifecycle
+	// compaction is the state of the manual one.
+	compaction proto.ManualCompactionStatus
 
 	prepared, committed, flushed proto.Decree
 	inFlight, queued, scanners   int
@@ -84,6 +86,7 @@ func (r *replicaCensus) take(p *partition, last bool) {
 	p.hotReads.take(&r.hotReads, last)
 	p.hotWrites.take(&r.hotWrites, last)
 	r.table, r.disk, r.state, r.store = p.app.AppName, p.dir.tag, p.state, p.store
+	r.compaction = p.compactStatus()
 	r.role, r.prepared, r.committed, r.flushed = 0, 0, 0, p.flushed
 	if p.replica != nil {
 		r.role, r.prepared, r.committed = int32(p.replica.Role()), p.replica.Prepared(), p.replica.Committed()

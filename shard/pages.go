@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -74,13 +75,14 @@ func (sh *Shard) serveHTTP(s *loop.Session, st *sessionState, in []byte) (consum
 
 // pageHelp are the pages with what / says of them. The texts of those that Apache Pegasus has are its own.
 var pageHelp = map[string]string{
-	"/":                     "List all supported calls.",
-	"/version":              "Query the server version.",
-	"/recentStartTime":      "Get the server start time.",
-	"/metrics":              "[with_metric_fields=field1,field2,...][&types=type1,type2,...][&ids=id1,id2,...][&attributes=attr1,value1,attr2,value2,...][&metrics=metric1,metric2,...][&detail=true|false]Query the node metrics. Without a query: in the format of Prometheus.",
-	"/metrics/partitions":   "The metrics in the format of Prometheus, with those of every replica.",
-	"/slow":                 "[count=<n>]. The requests that were slow, and where their time went.",
-	"/replica/data_version": "app_id=<app_id>. Query the data version of an app.",
+	"/":                          "List all supported calls.",
+	"/version":                   "Query the server version.",
+	"/recentStartTime":           "Get the server start time.",
+	"/metrics":                   "[with_metric_fields=field1,field2,...][&types=type1,type2,...][&ids=id1,id2,...][&attributes=attr1,value1,attr2,value2,...][&metrics=metric1,metric2,...][&detail=true|false]Query the node metrics. Without a query: in the format of Prometheus.",
+	"/metrics/partitions":        "The metrics in the format of Prometheus, with those of every replica.",
+	"/slow":                      "[count=<n>]. The requests that were slow, and where their time went.",
+	"/replica/manual_compaction": "app_id=<app_id>. Query the progress of manual compactions of an app.",
+	"/replica/data_version":      "app_id=<app_id>. Query the data version of an app.",
 }
 
 // consoleOrigin lets the consoles of the metas, and nobody else's scripts, read pages.
@@ -120,6 +122,8 @@ func (n *Node) page(req *httpfront.Request) httpfront.Response {
 		return n.prometheus(true)
 	case "slow":
 		return n.slowPage(args.Get("count"))
+	case "replica/manual_compaction":
+		return n.compactionPage(args.Get("app_id"))
 	case "replica/data_version":
 		return n.dataVersionPage(args.Get("app_id"))
 	}
@@ -226,6 +230,23 @@ func (n *Node) replicasOf(app int32, keep func(*replicaCensus) bool) []proto.GPI
 	})
 	slices.SortFunc(list, proto.GPID.Compare)
 	return list
+}
+
+// compactionPage counts the replicas of a table by the state of their manual compaction.
+func (n *Node) compactionPage(app string) httpfront.Response {
+	id, refusal := appID("app_id", app)
+	if refusal != nil {
+		return *refusal
+	}
+	counts := map[string]int{"idle": 0, "queuing": 0, "running": 0, "finished": 0}
+	n.collector.look(func(_ *census, r *replicaCensus) {
+		if r.gpid.App == id {
+			counts[strings.ToLower(r.compaction.String())]++
+		}
+	})
+	r := jsonPage(map[string]map[string]int{"status": counts})
+	r.Body = bytes.TrimSuffix(r.Body, []byte("\n")) // recorded
+	return r
 }
 
 func (n *Node) dataVersionPage(app string) httpfront.Response {

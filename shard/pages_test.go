@@ -185,6 +185,8 @@ func TestPages(t *testing.T) {
 		{"/replica/data_version", 400, "app_id should not be empty"},
 		{"/replica/data_version?app_id=x", 400, "invalid app_id=x"},
 		{"/replica/data_version?app_id=9", 404, "app_id=9 not found"},
+		{"/replica/manual_compaction", 400, "app_id should not be empty"},
+		{"/replica/manual_compaction?app_id=9", 200, `{"status":{"finished":0,"idle":0,"queuing":0,"running":0}}`},
 		{"/nothing", 404, `service not found for "nothing"`},
 		{"/metrics?types=a&types=b", 400, "ERR_INVALID_PARAMETERS: duplicate parameter: types"},
 		{"/metrics?a=%4", 400, "partial escape"},
