@@ -164,6 +164,19 @@ func (c *Client) node(address string) *node {
 	return n
 }
 
+// shardNode returns the node of a shard's port; whole is the server's common one.
+func (c *Client) shardNode(address string, whole *node) *node {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := c.nodes[address]
+	if n == nil {
+		n = &node{client: c, address: address, rnd: c.seed(), whole: whole}
+		c.nodes[address] = n
+	}
+	n.unused = false
+	return n
+}
+
 // spawn runs f on a goroutine that Close waits for. It returns false when the client is closed.
 func (c *Client) spawn(f func()) bool {
 	c.mu.Lock()
@@ -187,6 +200,9 @@ func (c *Client) prune() {
 			for _, n := range r.nodes {
 				if n != nil {
 					n.unused = false
+					if n.whole != nil {
+						n.whole.unused = false
+					}
 				}
 			}
 			if c.opt.hedging() && r.m != nil {

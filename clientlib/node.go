@@ -11,12 +11,16 @@ import (
 	"pegasus/netcore/proto"
 )
 
-// node is a server by its address, with at most one live connection.
+// node is a server, or one shard of it, by its address, with at most one live connection.
 type node struct {
 	client  *Client
 	address string
-	conn    atomic.Pointer[conn] // nil when there is none
-	unused  bool                 // nobody has asked for it since Client.prune looked; guarded by the client's lock
+	// whole is the server's common port when address is the port of one of its shards. It takes over while that port cannot
+	// be reached, which a firewall may see to; the server hands requests on.
+	whole    *node
+	troubled atomic.Bool          // the last attempt to connect failed
+	conn     atomic.Pointer[conn] // nil when there is none
+	unused   bool                 // nobody has asked for it since Client.prune looked; guarded by the client's lock
 
 	mu       sync.Mutex
 	circuit  route.Circuit
@@ -91,6 +95,7 @@ func (n *node) begin() chan struct{} {
 		err := n.dial()
 		n.mu.Lock()
 		n.lastErr, n.dialling = err, nil
+		n.troubled.Store(err != nil)
 		if err != nil {
 			n.circuit.Failed(n.client.now(), &n.rnd)
 		} else {

@@ -138,9 +138,14 @@ func (t *Table) reroute(old, next *routing, now time.Duration) {
 			continue
 		}
 		seen[n] = true
-		if cn := n.conn.Load(); cn != nil {
-			for _, call := range cn.takeReads(t, moved) {
-				t.try(call, now, false)
+		for _, at := range []*node{n, n.whole} {
+			if at == nil {
+				continue
+			}
+			if cn := at.conn.Load(); cn != nil {
+				for _, call := range cn.takeReads(t, moved) {
+					t.try(call, now, false)
+				}
 			}
 		}
 	}
@@ -150,8 +155,13 @@ func (t *Table) reroute(old, next *routing, now time.Duration) {
 func (c *Client) nodesOf(m *route.Map) []*node {
 	nodes := make([]*node, len(m.Entries))
 	for i := range m.Entries {
-		if at := m.Entries[i].Primary; at != "" {
-			nodes[i] = c.node(at)
+		at := m.Entries[i].Primary
+		if at == "" {
+			continue
+		}
+		nodes[i] = c.node(at)
+		if shard := m.Shard(at, int32(i)); shard != at {
+			nodes[i] = c.shardNode(shard, nodes[i])
 		}
 	}
 	return nodes
@@ -160,7 +170,8 @@ func (c *Client) nodesOf(m *route.Map) []*node {
 // queryConfig asks for the configurations of some partitions of a table, all if none is named. Errors of the meta leader
 // about the table are in the answer.
 func (c *Client) queryConfig(ctx context.Context, table string, parts []int32) (*proto.QueryCfgResponse, error) {
-	req := proto.QueryCfgRequest{AppName: table, PartitionIndices: parts}
+	want := true
+	req := proto.QueryCfgRequest{AppName: table, PartitionIndices: parts, WantShards: &want}
 	var resp proto.QueryCfgResponse
 	err := c.ask(ctx, &question{
 		code: proto.CodeCMQueryPartitionConfigByIndex, request: &req, response: &resp, repeats: true,

@@ -55,7 +55,6 @@ func (s *partScan) begin() {
 			Start: s.start, Stop: s.stop, StartInclusive: s.begins, StopInclusive: s.ends, BatchSize: s.size, NoValue: o.NoValue,
 			HashFilterType: o.HashKeyFilter.Type.wire(), HashFilter: o.HashKeyFilter.Pattern,
 			SortFilterType: o.SortKeyFilter.Type.wire(), SortFilter: o.SortKeyFilter.Pattern,
-			ValidateHash: proto.BoolTrue,
 		}
 		if o.ReturnTTL {
 			req.ReturnExpire = proto.BoolTrue

@@ -116,6 +116,11 @@ func (t *Table) try(call *Call, now time.Duration, first bool) (full bool) {
 		return false
 	}
 	cn := n.conn.Load()
+	if cn == nil && n.whole != nil && n.troubled.Load() {
+		n.warm()
+		n = n.whole
+		call.node, cn = n, n.conn.Load()
+	}
 	if cn == nil {
 		if parked, why := n.parkUntilDialled(call); !parked {
 			t.judge(call, now, route.Unsent, proto.ErrOK, why)

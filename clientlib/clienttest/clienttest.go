@@ -49,6 +49,7 @@ type Cluster struct {
 	rule     func(node int, req *proto.Request) (Action, proto.ErrCode)
 	frames   func(frame []byte)
 
+	shardPort   int32 // that replica servers announce for their only shard, 0 for none
 	scanners    map[int64]*scanner
 	lastScanner int64
 }
@@ -137,6 +138,13 @@ func (c *Cluster) Split() {
 	defer c.mu.Unlock()
 	c.primary = append(c.primary, c.primary...)
 	c.Partitions = len(c.primary)
+}
+
+// AnnounceShard makes the metas tell those who ask that every replica server has one shard, on this port.
+func (c *Cluster) AnnounceShard(port int32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.shardPort = port
 }
 
 // SetFrames has every data request shown as it came; the frame is a view. It is called under the cluster's lock.
@@ -296,6 +304,11 @@ func (c *Cluster) config(code proto.ErrCode, req *proto.Request) any {
 			}
 		}
 		resp.Partitions = append(resp.Partitions, pc)
+	}
+	if c.shardPort > 0 && ask.WantShards != nil && *ask.WantShards {
+		for _, s := range c.servers[c.metas:] {
+			resp.Shards = append(resp.Shards, proto.ServerShards{Server: s.address(), Count: 1, First: c.shardPort})
+		}
 	}
 	return resp
 }

@@ -2,6 +2,7 @@ package route
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,10 +24,25 @@ type Map struct {
 	Version uint64 // grows with every answer of meta
 	Entries []Entry
 	serving []int32 // by partition of a hash: the one that serves it
+	shards  map[string]shards
 }
+
+// shards are the ports of a server's shards: shard i listens on first+i.
+type shards struct{ count, first int32 }
 
 // Partition returns the partition that serves a partition hash. An unfinished child of a split is served by its parent.
 func (m *Map) Partition(hash uint64) int32 { return m.serving[hash%uint64(len(m.serving))] }
+
+// Shard returns where the server at an address, as in an Entry, wants requests for a partition: on the port of the shard that
+// owns it. It is address itself when the server announces no such ports.
+func (m *Map) Shard(address string, part int32) string {
+	s, ok := m.shards[address]
+	if !ok {
+		return address
+	}
+	port := s.first + int32(proto.Placement(proto.GPID{App: m.App, Part: part}, int(s.count)))
+	return address[:strings.LastIndexByte(address, ':')+1] + strconv.Itoa(int(port))
+}
 
 // hostPort formats an address for dialling: a host that holds colons, an IPv6 address, stands in brackets.
 func hostPort(h proto.HostPort) string {
@@ -79,7 +95,7 @@ func newMap(resp *proto.QueryCfgResponse, version uint64) (*Map, error) {
 			return nil, err
 		}
 	}
-	m.finish()
+	m.finish(nil, resp)
 	return m, nil
 }
 
@@ -91,7 +107,7 @@ func (m *Map) merged(resp *proto.QueryCfgResponse) (*Map, error) {
 			return nil, err
 		}
 	}
-	next.finish()
+	next.finish(m.shards, resp)
 	return next, nil
 }
 
@@ -105,7 +121,18 @@ func (m *Map) set(p *proto.PartitionConfiguration, part int32) error {
 	return nil
 }
 
-func (m *Map) finish() {
+func (m *Map) finish(known map[string]shards, resp *proto.QueryCfgResponse) {
+	if m.shards = known; len(resp.Shards) > 0 {
+		m.shards = maps.Clone(known)
+		if m.shards == nil {
+			m.shards = map[string]shards{}
+		}
+		for _, s := range resp.Shards {
+			if at := address(s.Server, s.HPServer); at != "" && s.Count > 0 && s.First > 0 && s.First+s.Count <= 1<<16 {
+				m.shards[at] = shards{s.Count, s.First}
+			}
+		}
+	}
 	n := int32(len(m.Entries))
 	m.serving = make([]int32, n)
 	for i := range n {

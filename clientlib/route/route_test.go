@@ -247,6 +247,41 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
+// Requests go to the port of the shard that owns the partition, where servers announce such ports.
+func TestShardPorts(t *testing.T) {
+	r := layout(2, 0, 0, 1, 2)
+	r.Partitions[2].HPPrimary, r.Partitions[2].Primary = proto.NewHostPort("::1", 700), 0
+	r.Shards = []proto.ServerShards{
+		{Server: server(0), Count: 2, First: 5000}, {HPServer: proto.NewHostPort("::1", 700), Count: 1, First: 6000},
+		{Server: server(2), Count: 2, First: 65535}, {Server: server(3), Count: 0, First: 1}, // make no sense
+	}
+	tb := &Table{}
+	tb.Next(0)
+	if _, err := tb.Answer(0, r); err != nil {
+		t.Fatal(err)
+	}
+	m := tb.Map()
+	at := func(part int32) string { return m.Shard(m.Entries[part].Primary, part) }
+	first := 5000 + int(proto.Placement(proto.GPID{App: 2, Part: 0}, 2))
+	if got, want := at(0)+" "+at(1), fmt.Sprintf("127.0.0.1:%d 127.0.0.1:%d", first, 10001-first); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if at(2) != "[::1]:6000" || at(3) != server(2).String() {
+		t.Errorf("%s, %s", at(2), at(3))
+	}
+	// An answer about one partition keeps what is known of the others, and brings a server that has restarted with more shards.
+	tb.Suspect(3, 1)
+	tb.Next(time.Second)
+	part := about(layout(2, 0, 0, 1, 2), 3)
+	part.Shards = []proto.ServerShards{{Server: server(2), Count: 1, First: 9000}}
+	if _, err := tb.Answer(time.Second, part); err != nil {
+		t.Fatal(err)
+	}
+	if m = tb.Map(); at(3) != "127.0.0.1:9000" || at(2) != "[::1]:6000" {
+		t.Errorf("%s, %s", at(3), at(2))
+	}
+}
+
 func TestMetas(t *testing.T) {
 	m := &Metas{Rand: 3}
 	m.Set([]string{"a", "b", "c"})

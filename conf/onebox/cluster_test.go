@@ -3,7 +3,9 @@ package onebox
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"pegasus/clientlib"
@@ -59,6 +61,7 @@ func TestLifeOfACluster(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	c.checkShardPorts(t, ctx)
 	for _, name := range []string{"replica2", "meta1", "meta2", "meta3"} {
 		if err := c.Kill(name); err != nil {
 			t.Fatal(err)
@@ -80,4 +83,53 @@ func TestLifeOfACluster(t *testing.T) {
 		t.Error("the second start has other addresses")
 	}
 	readAll(t, ctx, again, "after a second start")
+}
+
+// checkShardPorts looks that a client's requests go to the ports of shards, not to the common ports.
+func (c *Cluster) checkShardPorts(t *testing.T, ctx context.Context) {
+	t.Helper()
+	seen := connections{at: map[string]bool{}}
+	client, err := clientlib.Dial(clientlib.Options{Metas: c.Metas(), Observer: &seen})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = client.Close() }()
+	table, err := client.OpenTable(ctx, "temp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range rowsWritten {
+		hash, sort, _ := key(i)
+		if _, err := table.Get(ctx, hash, sort); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen.mu.Lock()
+	defer seen.mu.Unlock()
+	shards := 0
+	for at := range seen.at {
+		if slices.Contains(c.Replicas(), at) {
+			t.Errorf("requests went to the common port %s", at)
+		}
+		if !slices.Contains(c.Metas(), at) {
+			shards++
+		}
+	}
+	if shards < 3 {
+		t.Errorf("connections to %v", seen.at)
+	}
+}
+
+// connections notes where a client connects to.
+type connections struct {
+	mu sync.Mutex
+	at map[string]bool
+}
+
+func (c *connections) Observe(e clientlib.Event) {
+	if e.Kind == clientlib.EventConnected {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.at[e.Node] = true
+	}
 }

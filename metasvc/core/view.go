@@ -22,9 +22,10 @@ func (c *Core) queryCfg(r *proto.QueryCfgRequest) *proto.QueryCfgResponse {
 		PartitionCount: a.Info.PartitionCount,
 		IsStateful:     a.Info.IsStateful,
 	}
+	named := r.PartitionIndices[:min(len(r.PartitionIndices), maxAppPartitions)]
 	// Order and repetitions of the request are kept, what is out of range is left out (recorded). A request has no reason
 	// to name more partitions than the largest table has.
-	for _, i := range r.PartitionIndices[:min(len(r.PartitionIndices), maxAppPartitions)] {
+	for _, i := range named {
 		if i >= 0 && int(i) < len(a.Partitions) {
 			resp.Partitions = append(resp.Partitions, c.configuration(a, i))
 		}
@@ -35,7 +36,34 @@ func (c *Core) queryCfg(r *proto.QueryCfgRequest) *proto.QueryCfgResponse {
 			resp.Partitions[i] = c.configuration(a, int32(i))
 		}
 	}
+	if r.WantShards != nil && *r.WantShards {
+		resp.Shards = c.shardsOf(a, resp.Partitions)
+	}
 	return resp
+}
+
+// shardsOf lists the members of partitions that have ports for their shards, each once, in the order in which they are met.
+func (c *Core) shardsOf(a *App, parts []proto.PartitionConfiguration) []proto.ServerShards {
+	out := []proto.ServerShards{}
+	seen := map[proto.NodeID]bool{}
+	add := func(id proto.NodeID) {
+		n := c.st.Node(id)
+		if n == nil || seen[id] {
+			return
+		}
+		seen[id] = true
+		if n.ShardPort > 0 && n.Shards > 0 {
+			out = append(out, proto.ServerShards{Server: n.IP, HPServer: n.Address, Count: n.Shards, First: n.ShardPort})
+		}
+	}
+	for i := range parts {
+		p := &a.Partitions[parts[i].PID.Part]
+		add(p.Primary)
+		for _, s := range p.Secondaries {
+			add(s)
+		}
+	}
+	return out
 }
 
 // configuration shows a partition with both families of addresses. A node without an address is shown as none.

@@ -7,6 +7,8 @@ package proto
 type QueryCfgRequest struct {
 	AppName          string  `thrift:"1"`
 	PartitionIndices []int32 `thrift:"2"`
+	// WantShards asks for Shards in the answer. It is this project's own: Apache Pegasus passes over the field.
+	WantShards *bool `thrift:"100,opt"`
 }
 
 // PartitionConfiguration is a partition as clients see it. The address fields and the host_port fields mirror each other.
@@ -31,6 +33,17 @@ type QueryCfgResponse struct {
 	PartitionCount int32                    `thrift:"3"`
 	IsStateful     bool                     `thrift:"4"`
 	Partitions     []PartitionConfiguration `thrift:"5"`
+	// Shards are the servers of Partitions that have a port for each shard. Only sent to those who ask for it.
+	Shards []ServerShards `thrift:"100,opt"`
+}
+
+// ServerShards tells the ports of a server's shards: shard i listens on First+i, beside the port that all share. Placement
+// tells which shard owns a partition.
+type ServerShards struct {
+	Server   RPCAddress `thrift:"1"`
+	HPServer HostPort   `thrift:"2"`
+	Count    int32      `thrift:"3"`
+	First    int32      `thrift:"4"`
 }
 
 // AppInfo describes a table.
