@@ -27,7 +27,7 @@ func (a Admin) DiskInfo(ctx context.Context, address, table string) (*proto.Quer
 
 // MigrateDisk moves a secondary from one data directory of a server to another; disks are named by tag.
 func (a Admin) MigrateDisk(ctx context.Context, address string, gpid proto.GPID, from, to string) error {
-	_, err := node[proto.ReplicaDiskMigrateResponse](ctx, a, address, proto.CodeReplicaDiskMigrate, gpid,
+	_, err := node[proto.ReplicaDiskMigrateResponse](ctx, a, address, proto.CodeReplicaDiskMigrate, proto.GPID{},
 		&proto.ReplicaDiskMigrateRequest{PID: gpid, OriginDisk: from, TargetDisk: to})
 	return err
 }
@@ -42,7 +42,7 @@ func (a Admin) AddDisks(ctx context.Context, address, disks string) error {
 // The answer to a query is the key, C-escaped; until it is found the error is ErrBusy with the state as its hint. What
 // the server says to a start is in hint.
 func (a Admin) DetectHotkey(ctx context.Context, address string, gpid proto.GPID, kind proto.HotkeyType, action proto.DetectAction) (key, hint string, err error) {
-	resp, err := node[proto.DetectHotkeyResponse](ctx, a, address, proto.CodeDetectHotkey, gpid,
+	resp, err := node[proto.DetectHotkeyResponse](ctx, a, address, proto.CodeDetectHotkey, proto.GPID{},
 		&proto.DetectHotkeyRequest{Type: kind, Action: action, PID: gpid})
 	if resp.HotkeyResult != nil {
 		key = *resp.HotkeyResult

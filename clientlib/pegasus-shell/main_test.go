@@ -27,10 +27,21 @@ func TestMain(m *testing.M) {
 // patience is how long a test waits for something that ought to take moments; the machine may be busy.
 const patience = 60 * time.Second
 
+// eventually waits until ok.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
 // world is a cluster, and the environment of a shell that knows it by the name "test".
 type world struct {
 	cluster *onebox.Cluster
 	env     []string
+	tmp     string
 }
 
 func newWorld(t *testing.T) *world {
@@ -66,17 +77,22 @@ func newWorld(t *testing.T) *world {
 		envRun + "=1", "PEGASUS_SHELL_CONFIG=" + config, "HOME=" + dir, "INPUTRC=/dev/null", "TERM=xterm", "NO_COLOR=1",
 		"PATH=" + bin + ":" + os.Getenv("PATH"),
 	}
-	return &world{cluster: c, env: env}
+	return &world{cluster: c, env: env, tmp: t.TempDir()}
 }
 
 // normal replaces what differs from run to run: addresses, times, folders, durations.
 func (w *world) normal(text string) string {
 	text = strings.ReplaceAll(text, w.cluster.Dir, "DIR")
+	text = strings.ReplaceAll(text, w.tmp, "TMP")
 	for _, r := range []struct{ old, new string }{
 		{`127\.0\.0\.1:\d{5}`, "127.0.0.1:PORT_"},
 		{`127\.0\.0\.1:\d{4}`, "127.0.0.1:PORT"},
 		{`\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\dZ?`, "DATE_AND_TIME______"},
 		{`go1\.[0-9.]+`, "GO"},
+		{`rocksdb default: .*?assertions on`, "rocksdb PROFILE"},
+		{`[0-9a-f]{32}`, "NODE_ID"},
+		{`\d{6}\.sst`, "NUMBER.sst"},
+		{`up to decree \d+`, "up to decree N"},
 		{`in \d+(\.\d+)?(ms|s|µs)`, "in TIME"},
 		{`("seconds":|seconds +: )[0-9.e-]+`, "${1}TIME"},
 	} {

@@ -298,6 +298,6 @@ func (c *call) multiDel(args []string) error {
 		if err := t.MultiDel(ctx, b[0], b[1:]); err != nil {
 			return err
 		}
-		return c.done("OK, %d sort keys", len(b)-1)
+		return c.done("OK")
 	})
 }

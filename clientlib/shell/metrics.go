@@ -36,6 +36,9 @@ type entity struct {
 	} `json:"metrics"`
 }
 
+// errNoMetrics is a server of a version that has no /metrics.
+var errNoMetrics = errors.New("server has no /metrics")
+
 // maxMetrics bounds an answer of /metrics.
 const maxMetrics = 256 << 20
 
@@ -53,6 +56,9 @@ func fetchMetrics(ctx context.Context, address string, names []string) (*snapsho
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxMetrics))
 	if err = errors.Join(err, resp.Body.Close()); err != nil {
 		return nil, err
+	}
+	if resp.StatusCode == http.StatusNotFound {
+		return nil, fmt.Errorf("%w: %s", errNoMetrics, address)
 	}
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("%s/metrics answered %s: %s", address, resp.Status, strings.TrimSpace(string(body)))

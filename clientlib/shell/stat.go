@@ -2,6 +2,7 @@ package shell
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -172,7 +173,7 @@ func (s *Shell) serverStatCommand() *cobra.Command {
 				continue
 			}
 			f, err := c.figures(part.list, part.columns, interval)
-			if err != nil {
+			if err != nil && !errors.Is(err, errNoMetrics) { // of which all that is known is their address
 				return err
 			}
 			heads := []string{"address"}

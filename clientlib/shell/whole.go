@@ -30,7 +30,7 @@ type wholeFlags struct {
 }
 
 func (w *wholeFlags) add(cmd *cobra.Command) {
-	w.hash.add(cmd, "hash_key", "h", "x", false)
+	w.hash.add(cmd, "hash_key", "h", "x", true)
 	w.sort.add(cmd, "sort_key", "s", "y", true)
 	w.value.add(cmd, "value", "v", "z", true)
 	f := cmd.Flags()

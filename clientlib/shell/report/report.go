@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -178,7 +179,8 @@ func (t *Table) text(b *strings.Builder, colour bool) {
 	width := make([]int, len(t.columns))
 	number := make([]bool, len(t.columns))
 	for i, c := range t.columns {
-		width[i], number[i] = utf8.RuneCountInString(c), len(t.rows) > 0
+		width[i] = utf8.RuneCountInString(c)
+		number[i] = slices.ContainsFunc(t.rows, func(row []any) bool { return isNumber(row[i]) })
 	}
 	for _, row := range t.rows {
 		for i, v := range row {
