@@ -405,3 +405,100 @@ func TestSpread(t *testing.T) {
 		t.Error("no pause became one")
 	}
 }
+
+func TestCircuit(t *testing.T) {
+	var c Circuit
+	rnd := Rand(2)
+	if !c.Allow(0) || c.Doubtful() {
+		t.Fatal("a server without a history is left alone")
+	}
+	now, last := time.Duration(0), time.Duration(0)
+	for i := range 10 {
+		c.Failed(now, &rnd)
+		if c.Allow(now) || !c.Doubtful() {
+			t.Fatal("closed after a failure")
+		}
+		wait := time.Duration(0)
+		for ; !c.Allow(now + wait); wait += ms {
+		}
+		if least := doubled(openFirst, openMost, i) / 2; wait < least || wait > 3*openMost/2+ms {
+			t.Errorf("failure %d: open for %v after %v", i+1, wait, last)
+		}
+		now, last = now+wait, wait
+	}
+	if last < time.Second {
+		t.Errorf("after ten failures open for %v", last)
+	}
+	c.Succeeded()
+	if !c.Allow(now) || c.Doubtful() {
+		t.Error("open after a success")
+	}
+}
+
+func TestSilence(t *testing.T) {
+	var s Silence
+	replies := uint64(5)
+	heard := func(from, to time.Duration, inFlight bool) (alarms []Alarm, at []time.Duration) {
+		for now := from; now <= to; now += 10 * ms {
+			if a := s.Look(now, replies, inFlight); a != NoAlarm {
+				alarms, at = append(alarms, a), append(at, now)
+			}
+		}
+		return alarms, at
+	}
+	if a, _ := heard(0, 10*time.Second, false); a != nil {
+		t.Errorf("nothing in flight: %v", a)
+	}
+	from := 20 * time.Second
+	a, at := heard(from, from+3*time.Second, true)
+	if fmt.Sprint(a) != fmt.Sprint([]Alarm{SuspectIt, PingIt}) || at[0] != from+SuspectAfter || at[1] != from+pingAfter {
+		t.Errorf("%v at %v", a, at)
+	}
+	replies++ // it lives
+	if a, at = heard(from+3*time.Second, from+3*time.Second+pingAfter-10*ms, true); len(a) != 1 || a[0] != SuspectIt {
+		t.Errorf("after a reply: %v at %v", a, at)
+	}
+	replies++
+	from += 10 * time.Second
+	if a, at = heard(from, from+6*time.Second, true); len(a) != 3 || a[2] != DropIt || at[2] != from+silentMost {
+		t.Errorf("%v at %v", a, at)
+	}
+}
+
+func TestHedgeFollowsTheTail(t *testing.T) {
+	h := Hedge{Budget: 0.05}
+	if _, ok := h.Delay(); ok {
+		t.Error("a second attempt before anything is known")
+	}
+	rnd := Rand(9)
+	latency := func() time.Duration { return 2*ms + time.Duration(rnd.Below(10000))*time.Microsecond } // even from 2 to 12 ms
+	for range 20000 {
+		h.Took(latency())
+	}
+	d, ok := h.Delay()
+	if late := float64(12*ms-d) / float64(10*ms); !ok || late < 0.02 || late > 0.09 {
+		t.Errorf("the delay is %v, which %.1f %% of the reads exceed", d, 100*late)
+	}
+	spent := 0
+	for h.Spend() {
+		spent++
+	}
+	if spent != hedgeBurst {
+		t.Errorf("%d second attempts at once", spent)
+	}
+	for range 1000 {
+		h.Took(latency())
+		if h.Spend() {
+			spent++
+		}
+	}
+	if n := spent - hedgeBurst; n < 45 || n > 50 {
+		t.Errorf("%d second attempts for 1000 reads", n)
+	}
+	for range 1000 {
+		h.Took(time.Hour)
+	}
+	if d, _ := h.Delay(); d > hedgeMost {
+		t.Errorf("the delay is %v", d)
+	}
+}

@@ -37,6 +37,9 @@ const (
 	hotKeys       = 3 // per partition
 )
 
+// repeatsLostWrites is a bug that can be planted into all clients: a write whose answer was lost is sent again.
+var repeatsLostWrites bool
+
 func (s *Sim) clientEndpoint() int { return s.o.Nodes + s.o.Metas }
 
 func newClient(s *Sim, id int) *client {
@@ -153,6 +156,9 @@ func (c *client) judge(how route.Outcome, err proto.ErrCode, result cell) {
 	v := c.attempts.Judge(o.kind != opGet, how, err, time.Duration(c.deadline-s.q.now), &c.rnd)
 	if v.Suspect && c.suspect() {
 		v.Pause = 0
+	}
+	if repeatsLostWrites && how == route.Lost && c.deadline > s.q.now {
+		v.Step = route.Again
 	}
 	switch v.Step {
 	case route.Again:

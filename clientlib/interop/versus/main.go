@@ -20,6 +20,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"runtime/pprof"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,6 +49,7 @@ type job struct {
 	Records    int
 	Warmup     time.Duration
 	Duration   time.Duration
+	Profile    string // file name; "" for none
 }
 
 // result of one measurement.
@@ -83,6 +85,7 @@ func run(args []string, out io.Writer) error {
 	rounds := f.Int("rounds", 3, "of each measurement")
 	duration := f.Duration("duration", 3*time.Second, "of each measurement")
 	records := f.Int("records", 20000, "number of records")
+	profile := f.String("profile", "", "write CPU profiles of the clients to this file name plus client, operation and callers")
 	one := f.String("measure", "", "run one measurement, for the program's own use")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -99,6 +102,7 @@ func run(args []string, out io.Writer) error {
 		return json.NewEncoder(out).Encode(r)
 	}
 	j := job{Metas: strings.Split(*metas, ","), Table: *name, Records: *records, Warmup: *duration / 4, Duration: *duration}
+	profiles := *profile
 	if err := preload(j); err != nil {
 		return err
 	}
@@ -111,6 +115,9 @@ func run(args []string, out io.Writer) error {
 				return err
 			}
 			j.Op = op
+			if profiles != "" {
+				j.Profile = fmt.Sprintf("%s-%s-%d", profiles, op, j.Callers)
+			}
 			if err := compare(w, j, *rounds); err != nil {
 				return err
 			}
@@ -235,6 +242,16 @@ func measure(j job) (*result, error) {
 		return nil, err
 	}
 	defer end()
+	if j.Profile != "" {
+		f, err := os.Create(j.Profile + "-" + j.Client)
+		if err != nil {
+			return nil, err
+		}
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return nil, err
+		}
+		defer func() { pprof.StopCPUProfile(); _ = f.Close() }()
+	}
 	begin, stop := time.Now().Add(j.Warmup), time.Now().Add(j.Warmup+j.Duration)
 	var wg sync.WaitGroup
 	took := make([][]int32, j.Callers) // microseconds
