@@ -44,9 +44,10 @@ func (p *partition) compactStatus() proto.ManualCompactionStatus {
 	return proto.CompactionIdle
 }
 
+// onceDue tells whether the trigger time has come, and no compaction has ended since.
 func (p *partition) onceDue() bool {
 	once := p.settings.Compaction.Once
-	return once > 0 && once > p.compact.ended/1000
+	return once > p.compact.ended/1000 && once <= time.Now().Unix()
 }
 
 // periodDue tells whether a time of the day has come since the last compaction.

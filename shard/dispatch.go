@@ -15,7 +15,11 @@ func (sh *Shard) admit(d dest, req *proto.Request, delayed bool) {
 	}
 	p := sh.partitions[req.GPID]
 	if p == nil {
-		sh.fail(&call{dest: d, to: req.ReplyTo()}, proto.ErrObjectNotFound)
+		if ofReplica(req.Code) {
+			sh.administer(d, req)
+		} else {
+			sh.fail(&call{dest: d, to: req.ReplyTo()}, proto.ErrObjectNotFound)
+		}
 		return
 	}
 	switch {
@@ -29,6 +33,8 @@ func (sh *Shard) admit(d dest, req *proto.Request, delayed bool) {
 		if p.admitted(d, req, p.admitRead(req, delayed)) {
 			p.read(d, req)
 		}
+	case ofReplica(req.Code):
+		sh.administer(d, req)
 	default:
 		sh.fail(&call{dest: d, to: req.ReplyTo()}, proto.ErrHandlerNotFound)
 	}
@@ -79,12 +85,18 @@ func (sh *Shard) serveByName(d dest, req *proto.Request) {
 		}
 		sh.command(&c, &cmd)
 	default:
-		handle := adminHandler(req.Code)
-		if handle == nil {
-			sh.fail(&c, proto.ErrHandlerNotFound)
-		} else if err := handle(sh, &c, req.Args); err != nil {
-			sh.fail(&c, proto.ErrInvalidParameters)
-		}
+		sh.administer(d, req)
+	}
+}
+
+// administer handles an RPC of the admin plane.
+func (sh *Shard) administer(d dest, req *proto.Request) {
+	c := call{dest: d, to: req.ReplyTo()}
+	handle := adminHandler(req.Code)
+	if handle == nil {
+		sh.fail(&c, proto.ErrHandlerNotFound)
+	} else if err := handle(sh, &c, req.Args); err != nil {
+		sh.fail(&c, proto.ErrInvalidParameters)
 	}
 }
 

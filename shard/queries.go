@@ -72,6 +72,11 @@ func adminHandler(code proto.Code) func(sh *Shard, c *call, args []byte) error {
 	return nil
 }
 
+// ofReplica tells of the RPCs of the admin plane that are about one replica: some clients name it in the header, too.
+func ofReplica(code proto.Code) bool {
+	return code == proto.CodeDetectHotkey || code == proto.CodeReplicaDiskMigrate || code == proto.CodeQueryPNDecree
+}
+
 // status is partition_status of the Apache protocol.
 func (p *partition) status() proto.PartitionStatus {
 	if p.state == replicaFailed {

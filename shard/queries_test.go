@@ -147,6 +147,16 @@ func TestDetectHotkey(t *testing.T) {
 	want(write, proto.DetectQuery, proto.ErrBusy, "Can't get hotkey now, now state: hotkey_collector_state::COARSE_DETECTING")
 	want(read, proto.DetectStop, proto.ErrOK, "")
 	want(read, proto.DetectQuery, proto.ErrBusy, "Can't get hotkey now, now state: hotkey_collector_state::STOPPED")
+	// Some clients name the replica in the header, too.
+	for _, g := range []proto.GPID{only, {App: 9}} {
+		reply := cl.call(proto.CodeDetectHotkey, g, 0, func(b []byte) []byte {
+			return proto.AppendArgs(b, &proto.DetectHotkeyRequest{Action: proto.DetectStop, PID: g}, 1)
+		})
+		var answer proto.DetectHotkeyResponse
+		if err := proto.UnmarshalArgs(reply.Body, &answer); err != nil || (answer.Err == proto.ErrOK) != (g == only) {
+			t.Errorf("asked by the header: %v, %+v, %v", reply.Code(), answer, err)
+		}
+	}
 	r := admin[proto.DetectHotkeyResponse](t, c.opts.Listen, proto.CodeDetectHotkey, &proto.DetectHotkeyRequest{PID: proto.GPID{App: 9}})
 	if r.Err != proto.ErrObjectNotFound {
 		t.Errorf("of an unknown replica: %v", r.Err)

@@ -96,6 +96,9 @@ func (s *space) check() {
 
 // look asks for the space of a directory. One that cannot be asked is left as it was.
 func (s *space) look(r *diskRoot) {
+	if r.broken.Load() {
+		return
+	}
 	have, err := s.fs.Space(r.path)
 	if err != nil {
 		s.logger.Warn("cannot tell the space of a disk", zap.String("dir", r.path), zap.Error(err))

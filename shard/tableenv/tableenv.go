@@ -58,7 +58,7 @@ func (t *Throttle) Set() bool { return t.HasDelay || t.HasReject }
 type Compaction struct {
 	Disabled   bool
 	MaxRunning int   // while the node has as many under way none of this table begins; 0 = no limit
-	Once       int64 // unix seconds; a replica that has not finished one since then makes one. 0 = none
+	Once       int64 // unix seconds; from then on a replica that has not finished one since makes one. 0 = none
 	OnceHow    engine.CompactOptions
 	Periodic   []int // seconds since midnight, local time
 	PeriodHow  engine.CompactOptions
