@@ -18,9 +18,11 @@ TEST_TIMEOUT ?= 10m
 SIZE         ?= 1024
 VERSUS       ?=
 SHOTS        ?=
+BASE         ?= HEAD
+PERF         ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build release test check interop console-test faults bench bench-clients bench-groups bench-learn onebox onebox-stop onebox-status clean
+.PHONY: help deps build release test check interop console-test faults bench perf perf-micro bench-clients bench-limit bench-official bench-groups bench-learn onebox onebox-stop onebox-status clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +81,21 @@ bench: build ## put load on a cluster of its own (BENCH="..." for other loads)
 bench-clients: build ## this client against the official Go client on one cluster (VERSUS="..." for other loads, -h explains)
 	cd clientlib/interop/versus && go build -o $(CURDIR)/bin/versus .
 	$(ONEBOX) --free-ports --shards 2 run -- sh -c 'exec bin/versus $(VERSUS)'
+
+perf: deps ## the regression gate: fails when the working tree is slower than BASE (default HEAD)
+	sh .ci/perf gate $(BASE) $(PERF)
+
+perf-micro: deps ## micro benchmarks of the working tree beside those of BASE, by benchstat
+	sh .ci/perf micro $(BASE)
+
+bench-limit: release ## what gets and sets cost, beside what their parts cost in C and C++, release build
+	@flags=$$(sh engine/rocks/build-release.sh .cache/rocksdb-release) && eval "$$flags" && \
+		bin/release/pegasus-bench --limit --conns 1 --depth 64 --records 200000 --key-size 32 --duration 3s --floor-cxxflags "$$CGO_CXXFLAGS" \
+			--floor-ldflags "$$CGO_LDFLAGS -lrocksdb -lz -lbz2 -lsnappy -llz4 -lzstd -ldl -lpthread"
+
+bench-official: release ## the aims' table: get and set by 1, 16 and 64 callers of Apache Pegasus' own Go client, release build
+	cd perf/official && go build -o ../../bin/release/ .
+	bin/release/pegasus-onebox --debug run -- sh -c 'exec bin/release/pegasus-official --metas "$$PEGASUS_METAS" --onebox-dir "$$PEGASUS_ONEBOX_DIR"'
 
 bench-groups: release ## puts to groups of one and of three, at several depths, release build
 	bin/release/pegasus-bench --groups --conns 1 --duration 6s

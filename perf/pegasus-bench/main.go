@@ -43,7 +43,10 @@ type options struct {
 	json   bool
 	repeat int
 
-	profile              string // folder for profiles
+	profile            string // folder for profiles
+	gateBase, gateHead string // folders of the programs of two builds
+	gateRuns           int
+
 	groups, learn, limit bool
 	floorCXX, floorLD    string // flags of the compiler and linker that find RocksDB for the floor
 	bin                  string // folder of the daemons
@@ -86,6 +89,9 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.BoolVar(&o.limit, "limit", false, "scenario: what gets and sets cost, beside what their parts cost in C and C++ (needs gcc and g++)")
 	f.StringVar(&o.floorCXX, "floor-cxxflags", "", "flags that find the headers of RocksDB for --limit")
 	f.StringVar(&o.floorLD, "floor-ldflags", "", "flags that link RocksDB for --limit (default -lrocksdb)")
+	f.StringVar(&o.gateBase, "gate-base", "", "gate: folder of the programs of the base, compared with those of --gate-head")
+	f.StringVar(&o.gateHead, "gate-head", "", "gate: folder of the programs that must not be slower")
+	f.IntVar(&o.gateRuns, "gate-runs", 7, "gate: runs of each load on each side, at least 7")
 	f.StringVar(&o.bin, "bin", "", "folder of the daemons that scenarios start; default: that of this program")
 	f.Func("size", "MiB of values that --learn fills in (default 1024)", func(text string) error {
 		n, err := strconv.ParseInt(text, 10, 32)
@@ -122,6 +128,9 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 		c.Duration = 10 * time.Second
 	}
 	c.Progress = stderr
+	if err := o.checkGate(); err != nil {
+		return nil, err
+	}
 	if o.scenarios() > 1 {
 		return nil, errors.New("only one scenario at a time")
 	}
@@ -141,7 +150,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 
 // scenarios is how many scenarios are asked for.
 func (o *options) scenarios() (n int) {
-	for _, asked := range []bool{o.groups, o.learn, o.limit} {
+	for _, asked := range []bool{o.groups, o.learn, o.limit, o.gateBase != ""} {
 		if asked {
 			n++
 		}
@@ -193,6 +202,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	o, err := parse(args, stderr)
 	if err != nil {
 		return err
+	}
+	if o.gateBase != "" {
+		return runGate(ctx, o, stdout, stderr)
 	}
 	if o.scenarios() > 0 {
 		return scenario(ctx, o, stdout, stderr)
