@@ -110,6 +110,7 @@ func runGate(ctx context.Context, o *options, stdout, stderr io.Writer) (err err
 	t := newTable(stdout)
 	t.row("load", "figure", "base", "working tree", "ratio", "+-", "")
 	for _, c := range gateCases {
+		fmt.Fprintln(stderr, "measuring", c.name)
 		figures, err := measureCase(ctx, o, &c, sides)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
@@ -125,9 +126,9 @@ func runGate(ctx context.Context, o *options, stdout, stderr io.Writer) (err err
 			}
 			t.row(c.name, f.name, fmt.Sprintf("%.2f", v.Base), fmt.Sprintf("%.2f", v.Head), fmt.Sprintf("%.3f", v.Ratio), fmt.Sprintf("%.3f", v.Error), word)
 		}
-		if err := t.w.Flush(); err != nil {
-			return err
-		}
+	}
+	if err := t.w.Flush(); err != nil {
+		return err
 	}
 	if slower {
 		return errSlower

@@ -7,6 +7,11 @@
 //	pegasus-bench --groups              puts at several depths, to groups of one and of three
 //	pegasus-bench --learn --size 1024   a node loses its disks; what clients notice while it learns everything again
 //	pegasus-bench --limit               what gets and sets cost, beside what their parts cost in C and C++
+//	pegasus-bench --suite DIR           every workload, rising depths and rates, with a report as HTML and JSON
+//	pegasus-bench --scans               what a full scan does to gets beside it
+//	pegasus-bench --scale 8,1024        what more partitions cost
+//
+// and the gate compares two builds: pegasus-bench --gate-base BIN --gate-head BIN (see .ci/perf).
 package main
 
 import (
@@ -47,10 +52,14 @@ type options struct {
 	gateBase, gateHead string // folders of the programs of two builds
 	gateRuns           int
 
-	groups, learn, limit bool
-	floorCXX, floorLD    string // flags of the compiler and linker that find RocksDB for the floor
-	bin                  string // folder of the daemons
-	size                 int64  // bytes of values that the learn scenario fills in
+	suite string // folder for the report of the suite
+	scale string // numbers of partitions of the scale scenario
+
+	groups, learn, limit, scans bool
+	shards                      int
+	floorCXX, floorLD           string // flags of the compiler and linker that find RocksDB for the floor
+	bin                         string // folder of the daemons
+	size                        int64  // bytes of values that the learn scenario fills in
 }
 
 func parse(args []string, stderr io.Writer) (*options, error) {
@@ -92,6 +101,10 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.StringVar(&o.gateBase, "gate-base", "", "gate: folder of the programs of the base, compared with those of --gate-head")
 	f.StringVar(&o.gateHead, "gate-head", "", "gate: folder of the programs that must not be slower")
 	f.IntVar(&o.gateRuns, "gate-runs", 7, "gate: runs of each load on each side, at least 7")
+	f.StringVar(&o.suite, "suite", "", "scenario: every workload, rising depths and rates; report.html and report.json go to this folder")
+	f.StringVar(&o.scale, "scale", "", "scenario: gets and puts on tables with these numbers of partitions, by commas, such as 8,64,1024")
+	f.BoolVar(&o.scans, "scans", false, "scenario: gets at half of what is possible, alone and beside full scans of the table")
+	f.IntVar(&o.shards, "shards", 1, "event loops per server of the scenarios' cluster")
 	f.StringVar(&o.bin, "bin", "", "folder of the daemons that scenarios start; default: that of this program")
 	f.Func("size", "MiB of values that --learn fills in (default 1024)", func(text string) error {
 		n, err := strconv.ParseInt(text, 10, 32)
@@ -150,7 +163,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 
 // scenarios is how many scenarios are asked for.
 func (o *options) scenarios() (n int) {
-	for _, asked := range []bool{o.groups, o.learn, o.limit, o.gateBase != ""} {
+	for _, asked := range []bool{o.groups, o.learn, o.limit, o.gateBase != "", o.suite != "", o.scale != "", o.scans} {
 		if asked {
 			n++
 		}

@@ -35,7 +35,7 @@ func scenario(ctx context.Context, o *options, stdout, stderr io.Writer) error {
 		tables = tables[1:]
 	}
 	cluster, err := onebox.Up(ctx, onebox.Options{
-		Dir: dir, Bin: bin, FreePorts: true, DieWithParent: true, Debug: true, Tables: tables, Progress: stderr,
+		Dir: dir, Bin: bin, FreePorts: true, DieWithParent: true, Debug: true, Shards: o.shards, Tables: tables, Progress: stderr,
 		// The defaults of a server that has a disk to itself are larger than what a test machine may have left.
 		ReplicaExtra: "[limits]\nmin_free_disk = \"64MiB\"",
 	})
@@ -49,6 +49,12 @@ func scenario(ctx context.Context, o *options, stdout, stderr io.Writer) error {
 		run = runLearn
 	case o.limit:
 		run = runLimit
+	case o.suite != "":
+		run = runSuite
+	case o.scans:
+		run = runScans
+	case o.scale != "":
+		run = runScale
 	}
 	return errors.Join(run(ctx, o, cluster, stdout), cluster.Stop())
 }

@@ -3,12 +3,16 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"pegasus/conf/onebox"
+	"pegasus/perf"
 )
 
 func runScenario(t *testing.T, args ...string) string {
@@ -61,5 +65,51 @@ func TestScenarioArguments(t *testing.T) {
 		if err := run(context.Background(), args, &out, &out); err == nil {
 			t.Errorf("%q is accepted", args)
 		}
+	}
+}
+
+// Every workload runs against real servers without a failure and finds what it asks for, the report is written, and a scan sees
+// the whole table.
+func TestSuiteScenario(t *testing.T) {
+	suiteDepths, suiteLoads = []int{1, 8}, []float64{0.5}
+	dir := t.TempDir()
+	runScenario(t, "--suite", dir, "--records", "500", "--conns", "1", "--duration", "40ms")
+	raw, err := os.ReadFile(filepath.Join(dir, "report.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s perf.Suite
+	if err := json.Unmarshal(raw, &s); err != nil {
+		t.Fatal(err)
+	}
+	if want := 2*3 + len(suiteMixes); len(s.Reports) != want {
+		t.Errorf("%d reports, want %d", len(s.Reports), want)
+	}
+	for _, r := range s.Reports {
+		if r.Ops == 0 || r.Failed != 0 || r.Misses != 0 && r.Name != "mix:ycsb-d" && r.Name != "mix:ycsb-e" {
+			t.Errorf("%s: %d operations, %d misses, failures %v", r.Name, r.Ops, r.Misses, r.Errors)
+		}
+		if r.AllocsPerOp == 0 || r.RSS == 0 || r.SwitchesPerOp == 0 {
+			t.Errorf("%s: figures of the servers are missing", r.Name)
+		}
+	}
+	page, err := os.ReadFile(filepath.Join(dir, "report.html"))
+	if err != nil || !bytes.Contains(page, []byte("<svg")) {
+		t.Errorf("report.html: %v", err)
+	}
+}
+
+func TestScansScenario(t *testing.T) {
+	out := runScenario(t, "--scans", "--records", "2000")
+	rows := regexp.MustCompile(`beside a scan .* ([1-9]\d*)\s*\n`).FindAllString(out, -1)
+	if len(rows) != 2 {
+		t.Errorf("no rows were scanned")
+	}
+}
+
+func TestScaleScenario(t *testing.T) {
+	out := runScenario(t, "--scale", "4,16", "--records", "500")
+	if n := strings.Count(out, "\n"); n != 5 {
+		t.Errorf("%d lines, want 5", n)
 	}
 }
