@@ -42,7 +42,7 @@ var gateCases = []gateCase{
 }
 
 const (
-	gateRecords = 100_000
+	gateRecords = 100_000 // of every load
 	// cpuThreshold and wallThreshold are the slow-downs that fail the gate when noise does not explain them. Processor time per
 	// operation is steady; throughput depends on what else the machine does.
 	cpuThreshold  = 0.05
@@ -147,7 +147,7 @@ func measureCase(ctx context.Context, o *options, c *gateCase, sides [2]*served)
 	figures := []figure{{name: "server cpu us/op", threshold: cpuThreshold}, {name: "wall us/op", threshold: wallThreshold}}
 	for run := range o.gateRuns {
 		for i, s := range sides {
-			w := perf.Workload{Records: gateRecords, KeySize: 32, ValueSize: c.valueLen, Distribution: perf.Uniform}
+			w := perf.Workload{Records: o.gateRecords, KeySize: 32, ValueSize: c.valueLen, Distribution: perf.Uniform}
 			if err := w.Preset(c.preset); err != nil {
 				return nil, err
 			}

@@ -42,7 +42,7 @@ func TestGateMeasuresBothSides(t *testing.T) {
 			}
 		}()
 	}
-	o := options{gateRuns: 2}
+	o := options{gateRuns: 2, gateRecords: 500}
 	o.config.Duration = 50 * time.Millisecond
 	figures, err := measureCase(ctx, &o, &gateCase{"set", "put", 8, 100}, sides)
 	if err != nil {

@@ -51,6 +51,7 @@ type options struct {
 	profile            string // folder for profiles
 	gateBase, gateHead string // folders of the programs of two builds
 	gateRuns           int
+	gateRecords        uint64
 
 	suite string // folder for the report of the suite
 	scale string // numbers of partitions of the scale scenario
@@ -141,6 +142,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 		c.Duration = 10 * time.Second
 	}
 	c.Progress = stderr
+	o.gateRecords = gateRecords
 	if err := o.checkGate(); err != nil {
 		return nil, err
 	}
