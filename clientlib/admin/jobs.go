@@ -33,11 +33,14 @@ type Job struct {
 // IsEnded tells whether nothing will happen to the job any more.
 func (j *Job) IsEnded() bool { return j.Ended != 0 }
 
-type jobAnswer struct {
-	Error  string `json:"error"`
-	Leader string `json:"leader"`
-	Job    Job    `json:"job"`
-	Jobs   []Job  `json:"jobs"`
+// leaderAnswer is the answer to a remote command of the meta leader; which fields it has depends on the command.
+type leaderAnswer struct {
+	Error   string       `json:"error"`
+	Leader  string       `json:"leader"`
+	Job     Job          `json:"job"`
+	Jobs    []Job        `json:"jobs"`
+	Members []MetaMember `json:"members"`
+	File    string       `json:"file"`
 }
 
 // errNoLeader is the answer when no meta server of those known leads.
@@ -45,7 +48,7 @@ var errNoLeader = errors.New("admin: no meta server answered as leader")
 
 // leaderCommand runs a remote command whose answer is JSON at the meta leader: the meta servers are asked in turn, and
 // the one that they name as leader next.
-func (a Admin) leaderCommand(ctx context.Context, name string, args ...string) (*jobAnswer, error) {
+func (a Admin) leaderCommand(ctx context.Context, name string, args ...string) (*leaderAnswer, error) {
 	addresses := a.client.Metas()
 	last := errNoLeader
 	for hops := 0; len(addresses) > 0 && hops < 16; hops++ {
@@ -59,7 +62,7 @@ func (a Admin) leaderCommand(ctx context.Context, name string, args ...string) (
 			}
 			continue
 		}
-		var answer jobAnswer
+		var answer leaderAnswer
 		if err := json.Unmarshal([]byte(text), &answer); err != nil {
 			return nil, fmt.Errorf("admin: meta %s answered %q to %s", address, text, name)
 		}

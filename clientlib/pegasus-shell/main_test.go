@@ -92,6 +92,7 @@ func (w *world) normal(text string) string {
 		{`rocksdb default: .*?assertions on`, "rocksdb PROFILE"},
 		{`[0-9a-f]{32}`, "NODE_ID"},
 		{`\d{6}\.sst`, "NUMBER.sst"},
+		{`meta[1-3]/`, "metaN/"},
 		{`up to decree \d+`, "up to decree N"},
 		{`in \d+(\.\d+)?(ms|s|µs)`, "in TIME"},
 		{`("seconds":|seconds +: )[0-9.e-]+`, "${1}TIME"},

@@ -73,11 +73,14 @@ func (x *terminal) state() (lines []string, row int, before string, ended bool) 
 	return lines, at.Y, before, x.ended
 }
 
-// await waits for a condition on what is drawn, and returns the lines from first on.
+// await waits for a condition on what is drawn, and returns the lines from first on, all of them when the screen was cleared.
 func (x *terminal) await(t *testing.T, first int, what string, ok func(lines []string, before string, ended bool) bool) string {
 	t.Helper()
 	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		lines, _, before, ended := x.state()
+		lines, row, before, ended := x.state()
+		if row < first {
+			first = 0
+		}
 		shown := lines[min(first, len(lines)):]
 		if ok(shown, before, ended) {
 			return strings.Join(shown, "\n") + "\n"

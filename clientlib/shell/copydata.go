@@ -80,7 +80,7 @@ func (c *call) copyData(w *wholeFlags, k *copyFlags) error {
 		r.Batch = k.batch
 	}
 	var copied, skipped atomic.Int64
-	bar := c.bar("copying", len(parts), false)
+	bar := c.bar("copying", parts, &r, false)
 	err = sweep.Table(c.ctx, from, r, parts, w.parallel, func(_ int, rows []*clientlib.Record) error {
 		err := c.inFlight(k.concurrency, func(start func(func(context.Context) error) error) error {
 			return c.copyRows(to, k, rows, &copied, &skipped, start)

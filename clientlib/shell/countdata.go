@@ -51,19 +51,39 @@ func (c *call) estimate(partition int) error {
 	if c.table == "" {
 		return usageError{errNoTable}
 	}
+	counts, err := c.estimates()
+	if err != nil {
+		return fmt.Errorf("%w; --precise counts by reading", err)
+	}
+	var d report.Doc
+	t := d.Table("partitions", "pidx", "estimated_count")
+	total := int64(0)
+	for i, n := range counts {
+		if partition >= 0 && partition != i {
+			continue
+		}
+		total += n
+		t.Row(i, n)
+	}
+	d.Fields("summary").Set("estimated_count", total)
+	return c.print(&d)
+}
+
+// estimates are the numbers of records that the stores of the primaries of the table in use think they hold, by partition.
+func (c *call) estimates() ([]int64, error) {
 	var cfg *proto.QueryCfgResponse
 	err := c.ask(func(ctx context.Context, a admin.Admin) (err error) {
 		cfg, err = a.Client().QueryConfig(ctx, c.table)
 		return err
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	held := map[string]*holdings{}
 	tally(held, cfg)
 	r, err := c.readTwice(sortedKeys(held), []string{"rdb_estimated_keys"}, false, 0)
 	if err != nil {
-		return fmt.Errorf("%w; --precise counts by reading", err)
+		return nil, err
 	}
 	byPart := r.sum(func(address string, e *entity) string {
 		app, part, ok := tableOf(e)
@@ -78,19 +98,11 @@ func (c *call) estimate(partition int) error {
 		}
 		return ""
 	})
-	var d report.Doc
-	t := d.Table("partitions", "pidx", "estimated_count")
-	total := int64(0)
-	for i := range cfg.Partitions {
-		if partition >= 0 && partition != i {
-			continue
-		}
-		n := int64(byPart[fmt.Sprint(i)]["rdb_estimated_keys"][1])
-		total += n
-		t.Row(i, n)
+	counts := make([]int64, len(cfg.Partitions))
+	for i := range counts {
+		counts[i] = int64(byPart[fmt.Sprint(i)]["rdb_estimated_keys"][1])
 	}
-	d.Fields("summary").Set("estimated_count", total)
-	return c.print(&d)
+	return counts, nil
 }
 
 // large is a record among the largest.
@@ -168,7 +180,7 @@ func (c *call) countData(w *wholeFlags, k *countFlags, needsRows bool) error {
 	var mu sync.Mutex // for complete; each partition's tally has one writer
 	found := make([]tallyRows, t.Partitions())
 	complete := make([]bool, t.Partitions())
-	bar := c.bar("counting", len(parts), false)
+	bar := c.bar("counting", parts, &r, false)
 	done := func(part int) {
 		mu.Lock()
 		complete[part] = true

@@ -45,7 +45,7 @@ func (s *Shell) root(front bool) *cobra.Command {
 	for _, more := range [][]*cobra.Command{
 		s.sessionCommands(front), s.clusterCommands(), s.tableCommands(), s.envCommands(), s.nodeCommands(),
 		s.dataCommands(), s.rangeCommands(), s.checkCommands(), s.wholeCommands(), s.jobCommands(), s.statCommands(),
-		s.convertCommands(), s.offlineCommands(),
+		s.convertCommands(), s.offlineCommands(), s.groupCommands(), s.traceCommands(),
 	} {
 		root.AddCommand(more...)
 	}

@@ -20,7 +20,7 @@ import (
 func (s *Shell) tableCommands() []*cobra.Command {
 	return []*cobra.Command{
 		s.lsCommand(), s.appCommand(), s.createCommand(), s.dropCommand(), s.recallCommand(), s.renameCommand(),
-		s.compactCommand(), s.compactStatusCommand(),
+		s.compactCommand(), s.compactStatusCommand(), s.addCompactionCommand(),
 	}
 }
 

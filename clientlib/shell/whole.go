@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"time"
 
@@ -93,12 +92,24 @@ func (c *call) openFor(ms int64) (t *clientlib.Table, done func(), err error) {
 }
 
 // bar draws progress on the error output, when that is a terminal and the rows themselves do not go to one.
-func (c *call) bar(label string, parts int, rowsShown bool) *progress.Bar {
-	var w io.Writer
-	if c.opt.ErrTerminal && !(rowsShown && c.out.W == c.opt.Out && c.opt.Terminal) {
-		w = c.opt.Err
+func (c *call) bar(label string, parts []int, r *sweep.Request, rowsShown bool) *progress.Bar {
+	if !c.opt.ErrTerminal || rowsShown && c.out.W == c.opt.Out && c.opt.Terminal {
+		return progress.Start(nil, label, len(parts))
 	}
-	return progress.Start(w, label, parts)
+	bar := progress.Start(c.opt.Err, label, len(parts))
+	if r.Unfiltered() {
+		// Without an estimate the bar goes by partitions.
+		if counts, err := c.estimates(); err == nil {
+			sum := int64(0)
+			for _, p := range parts {
+				if p < len(counts) {
+					sum += counts[p]
+				}
+			}
+			bar.Expect(sum)
+		}
+	}
+	return bar
 }
 
 func (s *Shell) fullScanCommand() *cobra.Command {
@@ -115,7 +126,7 @@ func (s *Shell) fullScanCommand() *cobra.Command {
 			return err
 		}
 		show.request(&r)
-		bar := c.bar("scanning", len(parts), true)
+		bar := c.bar("scanning", parts, &r, true)
 		defer bar.Stop()
 		p := c.rows(&show)
 		var mu sync.Mutex
@@ -148,13 +159,13 @@ func (s *Shell) clearDataCommand() *cobra.Command {
 		r.NoValue = true
 		c.yes = c.yes || force
 		what := "All records"
-		if r.HashKey.Match != sweep.Any || r.SortKey.Match != sweep.Any || r.Value.Match != sweep.Any {
+		if !r.Unfiltered() {
 			what = "All matching records"
 		}
 		if err := c.confirm(fmt.Sprintf("%s of %d partitions of table %s of cluster %s will be removed.", what, len(parts), t.Name(), c.clusterName())); err != nil {
 			return err
 		}
-		bar := c.bar("clearing", len(parts), false)
+		bar := c.bar("clearing", parts, &r, false)
 		err = sweep.Table(c.ctx, t, r, parts, w.parallel, func(_ int, rows []*clientlib.Record) error {
 			if err := c.removeAll(t, rows); err != nil {
 				return err

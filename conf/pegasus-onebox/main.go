@@ -173,6 +173,7 @@ func (c *command) next(cluster *onebox.Cluster) {
 	fmt.Fprintf(c.out, "\nthe cluster serves; what to do next:\n")
 	for _, l := range [][2]string{
 		{"point a client at it", metas},
+		{"look around and change things", filepath.Join(c.o.Bin, "pegasus-shell") + " -c " + metas},
 		{"see what runs", self + " status"},
 		{"put load on it", filepath.Join(c.o.Bin, "pegasus-bench") + " --metas " + metas + " --table temp"},
 		{"crash a node", self + " kill replica2"},
@@ -182,7 +183,7 @@ func (c *command) next(cluster *onebox.Cluster) {
 		{"stop, keeping the data", self + " stop"},
 		{"remove everything", self + " wipe"},
 	} {
-		fmt.Fprintf(c.out, "  %-26s%s\n", l[0], l[1])
+		fmt.Fprintf(c.out, "  %-31s%s\n", l[0], l[1])
 	}
 }
 

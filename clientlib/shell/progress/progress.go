@@ -15,6 +15,7 @@ type Bar struct {
 	w       io.Writer // nil: counts only
 	label   string
 	total   int
+	expect  atomic.Int64
 	parts   atomic.Int64
 	items   atomic.Int64
 	started time.Time
@@ -51,6 +52,9 @@ func Start(w io.Writer, label string, total int) *Bar {
 	return b
 }
 
+// Expect says about how many records there will be, which tells more than the parts do.
+func (b *Bar) Expect(n int64) { b.expect.Store(n) }
+
 // Items adds records.
 func (b *Bar) Items(n int) { b.items.Add(int64(n)) }
 
@@ -85,6 +89,10 @@ func (b *Bar) line() string {
 	share := 1.0
 	if b.total > 0 {
 		share = min(float64(b.parts.Load())/float64(b.total), 1)
+	}
+	// An estimate may be short of the truth: all is done when all parts are.
+	if n := b.expect.Load(); n > 0 && share < 1 {
+		share = max(share, min(float64(b.items.Load())/float64(n), 0.99))
 	}
 	full := int(share * width)
 	bar := strings.Repeat("=", full)

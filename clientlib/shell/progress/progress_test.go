@@ -24,6 +24,22 @@ func TestLine(t *testing.T) {
 	if got := b.line(); !strings.Contains(got, "[========================] 100%") || !strings.HasSuffix(got, "left 0s") {
 		t.Errorf("%q", got)
 	}
+	b.Expect(1000) // all parts are done, whatever was expected
+	if got := b.line(); !strings.Contains(got, "100%") {
+		t.Errorf("%q", got)
+	}
+	half := Start(nil, "scanning", 4)
+	half.now = func() time.Time { return half.started.Add(10 * time.Second) }
+	half.Expect(1000)
+	half.Items(500)
+	if got, want := half.line(), "scanning [============>           ]  50%  500 rows  50/s  left 10s"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	half.Items(1000)
+	if got := half.line(); !strings.Contains(got, " 99%") {
+		t.Errorf("more than expected: %q", got)
+	}
+	half.Stop()
 	if b.Count() != 500 {
 		t.Errorf("%d items", b.Count())
 	}

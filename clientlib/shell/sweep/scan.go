@@ -61,6 +61,11 @@ func (f Filter) Server() clientlib.Filter {
 // Filters are the conditions on a record; all must hold. Those on keys are checked by the servers.
 type Filters struct{ HashKey, SortKey, Value Filter }
 
+// Unfiltered tells whether every record passes.
+func (f *Filters) Unfiltered() bool {
+	return f.HashKey.Match == Any && f.SortKey.Match == Any && f.Value.Match == Any
+}
+
 func (f *Filters) keeps(r *clientlib.Record) bool {
 	return f.HashKey.Keeps(r.HashKey) && f.SortKey.Keeps(r.SortKey) && f.Value.Keeps(r.Value)
 }
