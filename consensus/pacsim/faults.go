@@ -57,6 +57,8 @@ var strikes = [faultCount]func(*Sim){
 	FaultMetaOutage:  (*Sim).metaOutage,
 	FaultMetaSlow:    (*Sim).slowMeta,
 	FaultHandOver:    (*Sim).movePrimary,
+	FaultDrain:       (*Sim).emptyNode,
+	FaultBalance:     (*Sim).evenOut,
 }
 
 func (s *Sim) anyNode() *node { return s.nodes[s.rng.IntN(len(s.nodes))] }
@@ -358,6 +360,7 @@ func (s *Sim) heal() {
 	if s.metas.leader < 0 {
 		s.metas.elect()
 	}
+	s.returnAll(0)
 	for _, n := range s.nodes {
 		n.slow, n.bytes, n.steps = 0, 0, 0
 		n.disk.ClearFaults()

@@ -39,6 +39,8 @@ const (
 	FaultMetaSlow                 // meta takes long to answer
 	FaultHandOver                 // an operator moves primaries
 	FaultGrow                     // nodes are added late, so that learners have far to go
+	FaultDrain                    // an operator has nodes emptied, for a restart or for good, and takes some of that back
+	FaultBalance                  // an operator has replicas evened out, and pauses, resumes and cancels that
 
 	faultCount
 )
@@ -46,7 +48,7 @@ const (
 var faultNames = [faultCount]string{
 	"loss", "duplicate", "reorder", "delay", "reconnect", "partition", "one-way", "flap", "meta-split", "crash", "power",
 	"power-all", "restart-loop", "step-crash", "pause", "drift", "slow-disk", "sync-error", "no-space", "rot", "wipe",
-	"meta-leader", "meta-crash", "meta-outage", "meta-slow", "hand-over", "grow",
+	"meta-leader", "meta-crash", "meta-outage", "meta-slow", "hand-over", "grow", "drain", "balance",
 }
 
 // String is the name used in reports.

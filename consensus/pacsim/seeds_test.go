@@ -125,6 +125,25 @@ func TestMediaLostDuringChange(t *testing.T) {
 	}
 }
 
+// TestJobsUnderFaults empties nodes and evens out replicas while metas and servers come and go.
+func TestJobsUnderFaults(t *testing.T) {
+	done, ended := 0, 0
+	for seed := uint64(8500); seed < 8516; seed++ {
+		o := Draw(seed)
+		o.On = [faultCount]bool{}
+		for _, f := range []Fault{FaultDrain, FaultBalance, FaultCrash, FaultMetaLeader, FaultMetaCrash, FaultMetaSlow, FaultDuplicate, FaultPartition} {
+			o.On[f] = true
+		}
+		o.Nodes, o.Metas, o.Gap = max(o.Nodes, 4), 3, 600*millisecond
+		r := Run(o, nil)
+		report(t, r)
+		done, ended = done+r.JobsDone, ended+r.JobsEnded
+	}
+	if t.Logf("%d jobs were finished, %d ended", done, ended); done < 30 || ended < done+10 {
+		t.Errorf("%d jobs were finished, %d ended: too few of either", done, ended)
+	}
+}
+
 // TestCrashAtEveryStep lets a process die at its first, second, third ... boundary between two effects, primary and secondary in
 // turn, with power or without.
 func TestCrashAtEveryStep(t *testing.T) {

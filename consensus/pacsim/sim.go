@@ -76,6 +76,8 @@ type Result struct {
 	Ballots                                  int
 	// LostInChange counts replicas whose media were lost while their register had not come to rest.
 	LostInChange int
+	// JobsDone and JobsEnded count the jobs of operators that were finished, and those that ended in any way.
+	JobsDone, JobsEnded int
 }
 
 // traceWords is how many events a failure tells.
@@ -89,6 +91,7 @@ func Run(o Options, verbose func(string)) Result {
 	res.Failure, res.Hash, res.Events, res.Virtual = s.failure, s.trace.hash, s.q.done, s.q.now
 	res.Answered, res.Unanswered, res.Refused, res.Reads = s.answered, s.unanswered, s.refused, s.serving.reads
 	res.LostInChange = s.lostInChange
+	res.JobsDone, res.JobsEnded = s.metas.jobs()
 	for part := range o.Partitions {
 		res.Mutations += len(s.history.parts[part].prints)
 		res.Ballots += int(s.registers.parts[part].now.Ballot)

@@ -91,6 +91,11 @@ func (c *Core) atRest() (bool, string) {
 	if len(c.fresh)+len(c.ill[0])+len(c.ill[1]) > 0 {
 		return false, "partitions are being cured"
 	}
+	for _, as := range c.asks {
+		if as.to != nil {
+			return false, "changes that were proposed before are under way"
+		}
+	}
 	return true, ""
 }
 
