@@ -145,7 +145,7 @@ func scanAll(ctx context.Context, metas []string, table string) (rows int64, err
 		return 0, err
 	}
 	defer client.Close()
-	t, err := client.Open(ctx, table)
+	t, err := client.OpenTable(ctx, table)
 	if err != nil {
 		return 0, err
 	}
