@@ -64,13 +64,14 @@ func tableOptions(s *tableenv.Settings, g proto.GPID, partitions int32) engine.T
 	return o
 }
 
-// tune gives the store what the table wants of it, in the background. What changes meanwhile comes after it.
+// tune gives the store what the table wants of it, in the background. What changes meanwhile comes after it. A store that is opened
+// before the loops run is tuned by the first tick, which also tries again what failed.
 func (p *partition) tune() {
 	want := p.settings.Tuning
 	if want.WriteBufferBytes == 0 {
 		want.WriteBufferBytes = p.shard.opts.Store.WriteBufferBytes
 	}
-	if p.tuning || p.state != replicaOpen || want == p.tuned {
+	if p.tuning || p.state != replicaOpen || want == p.tuned || p.shard.loop == nil {
 		return
 	}
 	p.tuning = true

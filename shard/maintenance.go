@@ -27,6 +27,7 @@ func (sh *Shard) tick() {
 		if p.idle(now) {
 			p.close()
 		}
+		p.tune()
 		p.compactIfDue(wall)
 		p.hotReads.look(now)
 		p.hotWrites.look(now)
