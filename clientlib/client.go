@@ -100,6 +100,8 @@ type Client struct {
 	metas metaGroup
 	clerk clerk
 
+	flusher flusher
+
 	mu     sync.Mutex
 	nodes  map[string]*node
 	tables map[string]*Table

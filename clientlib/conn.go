@@ -15,7 +15,8 @@ import (
 // lock and leave; a writer goroutine takes whatever has gathered and writes it in one go, so that load makes writes
 // larger, not more numerous. A reader goroutine matches replies by seqid. A goroutine or a channel per request was
 // rejected: a wake-up costs more than the request. A caller that finds nothing else in flight writes its frame itself, for
-// there is nothing to gather and a wake-up to save (conn_io.go).
+// there is nothing to gather and a wake-up to save; and a reader that hands out a burst of replies writes what they lead to
+// (conn_io.go, flush.go).
 //
 // Invariant: whoever takes a call out of its slot, under mu, is the one who ends it.
 type conn struct {
@@ -31,11 +32,13 @@ type conn struct {
 	out      []byte        // frames that nobody has taken to write
 	spare    []byte        // the other buffer, nil while it is being written
 	writing  bool          // somebody writes, outside the lock
+	dirty    bool          // it is on the flusher's list
 	earliest time.Duration // no deadline of a call in flight is before it
 	err      error         // set once, when the connection ended
 	silence  route.Silence
 
-	arrived atomic.Uint64 // that arrived
+	arrived atomic.Uint64 // replies
+	flushed []*conn       // scratch of the reader
 	raw     *rawWriter    // writes without waiting; nil when nc cannot
 
 	wake  chan struct{} // cap 1: out is not empty, or err is set

@@ -19,18 +19,27 @@ const maxKept = 1 << 20
 // send sees to it that what is in out gets written, and unlocks mu, which must be held. alone says that the frame in out
 // is the only one in flight.
 func (c *conn) send(alone bool) {
-	if c.writing {
-		c.mu.Unlock() // who writes looks at out when it has written
-		return
-	}
-	if !alone || c.raw == nil {
+	switch {
+	case c.writing || c.dirty: // who writes, or will at the end of a burst, looks at all that is in out then
+		c.mu.Unlock()
+	case c.node.client.flusher.later(c):
+		c.dirty = true
+		c.mu.Unlock()
+	case alone && c.raw != nil:
+		c.writeNow()
+	default:
 		c.mu.Unlock()
 		pulse(c.wake)
-		return
 	}
+}
+
+// writeNow writes out on this goroutine, as far as the kernel takes it at once, and unlocks mu, which must be held. Nobody
+// else may be writing.
+func (c *conn) writeNow() {
 	c.writing = true
 	buf := c.out
 	c.out, c.spare = c.spare[:0], nil
+	c.offerRoom()
 	c.mu.Unlock()
 	n, err := c.raw.write(buf)
 	if err != nil {
@@ -39,7 +48,7 @@ func (c *conn) send(alone bool) {
 	}
 	c.mu.Lock()
 	c.writing = false
-	more := n < len(buf) || len(c.out) > 0
+	more := n < len(buf) || len(c.out) > 0 && !c.dirty
 	if n < len(buf) { // the rest goes before what others have appended
 		c.out = append(append([]byte(nil), buf[n:]...), c.out...)
 	}
@@ -123,6 +132,12 @@ const replyBatch = 32
 func (c *conn) replies(b []byte) (used, need int, err error) {
 	var batch [replyBatch]proto.Reply
 	var calls [replyBatch]*Call
+	burst := false
+	defer func() {
+		if burst {
+			c.flushed = c.node.client.flusher.end(c.flushed)
+		}
+	}()
 	for {
 		n := 0
 		for n < replyBatch {
@@ -137,6 +152,10 @@ func (c *conn) replies(b []byte) (used, need int, err error) {
 			return used, need, err
 		}
 		c.arrived.Add(uint64(n))
+		if !burst {
+			burst = true
+			c.node.client.flusher.begin()
+		}
 		c.mu.Lock()
 		for i := range n {
 			calls[i] = c.take(batch[i].Seq)

@@ -71,11 +71,6 @@ func TestOperationAllocatesItsResult(t *testing.T) {
 	defer func() { _ = far.Close() }()
 	client, c := lone(near, 64)
 	defer c.fail(ErrClosed)
-	to := proto.ReplyTo{Code: proto.CodeGet}
-	frame, mark := proto.AppendReply(nil, &to, proto.ErrOK, 0)
-	frame = (&proto.ReadResponse{Value: make([]byte, 100)}).AppendResult(frame)
-	frame = proto.FinishReply(frame, mark)
-	seqAt := bytes.Index(frame, []byte("RPC_RRDB_RRDB_GET_ACK")) + len("RPC_RRDB_RRDB_GET_ACK")
 	table := &Table{client: client, name: "t"}
 	c.node.conn.Store(c)
 	m := route.Table{}
@@ -85,26 +80,41 @@ func TestOperationAllocatesItsResult(t *testing.T) {
 		t.Fatal(err)
 	}
 	table.routing.Store(&routing{m: m.Map(), nodes: []*node{c.node}})
-	key := []byte("key")
-	allocs := testing.AllocsPerRun(200, func() {
-		p := newPending(proto.CodeGet)
-		if err := p.encodeKey(key, key); err != nil {
-			t.Fatal(err)
-		}
-		table.Do(&p.Call)
-		c.out = c.out[:0] // in place of the writer
-		binary.BigEndian.PutUint32(frame[seqAt:], uint32(c.seq))
-		if used, _, err := c.replies(frame); err != nil || used != len(frame) {
-			t.Fatalf("used %d of %d, %v", used, len(frame), err)
-		}
-		p.wait(context.Background(), client)
-		if v, err := p.decodeGet(nil); err != nil || len(v) != 100 {
-			t.Fatalf("%d bytes, %v", len(v), err)
-		}
-		p.release()
-	})
-	if allocs != 1 {
-		t.Errorf("%v allocations per get, want that of the value", allocs)
+	key, value := []byte("key"), make([]byte, 100)
+	operation := func(code proto.Code, result func([]byte) []byte, encode func(*pending) error, decode func(*pending) error) float64 {
+		frame, mark := proto.AppendReply(nil, &proto.ReplyTo{Code: code}, proto.ErrOK, 0)
+		frame = proto.FinishReply(result(frame), mark)
+		name := []byte(code.String() + "_ACK")
+		seqAt := bytes.Index(frame, name) + len(name)
+		return testing.AllocsPerRun(200, func() {
+			p := newPending(code)
+			if err := encode(p); err != nil {
+				t.Fatal(err)
+			}
+			table.Do(&p.Call)
+			c.out = c.out[:0] // in place of the writer
+			binary.BigEndian.PutUint32(frame[seqAt:], uint32(c.seq))
+			if used, _, err := c.replies(frame); err != nil || used != len(frame) {
+				t.Fatalf("used %d of %d, %v", used, len(frame), err)
+			}
+			p.wait(context.Background(), client)
+			if err := decode(p); err != nil {
+				t.Fatal(err)
+			}
+			p.release()
+		})
+	}
+	get := operation(proto.CodeGet, (&proto.ReadResponse{Value: value}).AppendResult,
+		func(p *pending) error { return p.encodeKey(key, key) },
+		func(p *pending) error { _, err := p.decodeGet(nil); return err })
+	if get != 1 {
+		t.Errorf("%v allocations per get, want that of the value", get)
+	}
+	set := operation(proto.CodePut, (&proto.UpdateResponse{}).AppendResult,
+		func(p *pending) error { return p.encodeSet(nil, key, key, value, time.Hour) },
+		func(p *pending) error { return p.decodeUpdate() })
+	if set != 0 {
+		t.Errorf("%v allocations per set", set)
 	}
 }
 

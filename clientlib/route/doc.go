@@ -12,6 +12,8 @@
 //     Table.Fail. When Next says how long to wait, call it again then.
 //   - Send a request again when its Verdict's Pause is over, or at once when Suspect was true and an answer of meta has
 //     changed its partition since.
+//   - Connect to a server only while its Circuit allows it, and hand it nothing while it is Doubtful and has not answered a
+//     sign of life. Show each connection to a Silence. (The simulator has no connections and leaves both out, and Hedge.)
 //   - Pass times as the distance from any fixed point of a monotonic clock.
 //
 // # Why there are no storms
