@@ -37,6 +37,7 @@ func (b *Batch) Commit(ctx context.Context) error {
 	b.ops = nil
 	g := &group{over: make(chan struct{}, 1)}
 	g.left.Store(int64(len(ops)) + 1) // one more, so that it is not over before all have started
+	client.flusher.expect()           // the frames of all operations leave together
 	for _, op := range ops {
 		if op.call == nil {
 			g.ended()
@@ -45,6 +46,7 @@ func (b *Batch) Commit(ctx context.Context) error {
 		op.call.group = g
 		b.launch(ctx, op.call)
 	}
+	client.flusher.leave()
 	g.ended()
 	select {
 	case <-g.over:
@@ -74,6 +76,7 @@ func (b *Batch) Commit(ctx context.Context) error {
 
 // launch starts a call, when there is room.
 func (b *Batch) launch(ctx context.Context, p *pending) {
+	client := b.table.client
 	for {
 		if d, ok := ctx.Deadline(); ok && p.Timeout == 0 {
 			p.Timeout = max(time.Until(d), 1)
@@ -82,7 +85,9 @@ func (b *Batch) launch(ctx context.Context, p *pending) {
 			return
 		}
 		p.group.left.Add(1)
+		client.flusher.leave() // or there will never be room
 		p.conn.Load().waitRoom(ctx)
+		client.flusher.expect()
 	}
 }
 

@@ -199,15 +199,20 @@ func (w *BulkWriter) send(ctx context.Context, b *bulkBatch) error {
 	w.flying += len(b.ready)
 	w.count.Requests += int64(len(b.ready))
 	w.mu.Unlock()
+	flusher := &w.t.client.flusher
+	flusher.expect()
 	for _, r := range b.ready {
 		for w.t.do(&r.Call) {
+			flusher.leave() // or there will never be room
 			r.conn.Load().waitRoom(ctx)
+			flusher.expect()
 			if ctx.Err() != nil {
 				r.settle(r.failure(ErrRetriable, ctx.Err()))
 				break
 			}
 		}
 	}
+	flusher.leave()
 	w.report(false)
 	w.mu.Lock()
 	defer w.mu.Unlock()

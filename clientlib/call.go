@@ -131,11 +131,20 @@ func (c *Call) prepare(to target, client *Client) (now time.Duration) {
 // pending is a call that somebody waits for. It is pooled: the channel, the arguments and the result are used again.
 type pending struct {
 	Call
-	ended chan struct{} // cap 1
-	raw   []byte        // scratch for the encoded key
-	list  proto.List    // scratch for lists of keys and records
-	group *group        // told instead of the channel, when the call is one of many
+	ended   chan struct{} // cap 1
+	raw     []byte        // scratch for the encoded key
+	list    proto.List    // scratch for lists of keys and records
+	group   *group        // told instead of the channel, when the call is one of many
+	client  *Client       // that is waited for
+	waiting atomic.Uint32 // whether somebody waits on ended, and is expected by the flusher
 }
+
+// The states of waiting.
+const (
+	nobodyWaits = iota
+	waits
+	expected // it was woken, and the flusher counts on it
+)
 
 var pendings = sync.Pool{New: func() any {
 	p := &pending{ended: make(chan struct{}, 1)}
@@ -143,6 +152,9 @@ var pendings = sync.Pool{New: func() any {
 		if p.group != nil {
 			p.group.ended()
 			return
+		}
+		if p.waiting.CompareAndSwap(waits, expected) {
+			p.client.flusher.expect()
 		}
 		p.ended <- struct{}{}
 	}
@@ -190,6 +202,13 @@ func (p *pending) await(ctx context.Context, client *Client, start func(*Call)) 
 
 // wait returns when the call has ended, which it does soon once ctx has.
 func (p *pending) wait(ctx context.Context, client *Client) {
+	p.client = client
+	p.waiting.Store(waits)
+	defer func() {
+		if p.waiting.Swap(nobodyWaits) == expected {
+			client.flusher.leave()
+		}
+	}()
 	if ctx.Done() == nil {
 		<-p.ended
 		return

@@ -14,9 +14,8 @@ import (
 // A conn is one TCP connection with many requests in flight. Callers append their frames to one shared buffer under the
 // lock and leave; a writer goroutine takes whatever has gathered and writes it in one go, so that load makes writes
 // larger, not more numerous. A reader goroutine matches replies by seqid. A goroutine or a channel per request was
-// rejected: a wake-up costs more than the request. A caller that finds nothing else in flight writes its frame itself, for
-// there is nothing to gather and a wake-up to save; and a reader that hands out a burst of replies writes what they lead to
-// (conn_io.go, flush.go).
+// rejected: a wake-up costs more than the request. For the same reason most frames are not written by the writer but by callers
+// and readers (flush.go).
 //
 // Invariant: whoever takes a call out of its slot, under mu, is the one who ends it.
 type conn struct {
@@ -33,12 +32,12 @@ type conn struct {
 	spare    []byte        // the other buffer, nil while it is being written
 	writing  bool          // somebody writes, outside the lock
 	dirty    bool          // it is on the flusher's list
+	own      int           // frames written by their callers since the last reply
 	earliest time.Duration // no deadline of a call in flight is before it
 	err      error         // set once, when the connection ended
 	silence  route.Silence
 
 	arrived atomic.Uint64 // replies
-	flushed []*conn       // scratch of the reader
 	raw     *rawWriter    // writes without waiting; nil when nc cannot
 
 	wake  chan struct{} // cap 1: out is not empty, or err is set
@@ -111,7 +110,7 @@ func (c *conn) start(call *Call, g proto.GPID, now time.Duration, backup bool) s
 	alone := c.inflight == 1
 	c.frame(call.Code, g, timeout, call.Hash, call.Args, backup)
 	c.offerRoom()
-	c.send(alone)
+	c.send()
 	if alone {
 		c.node.client.clerk.stir()
 	}
@@ -136,7 +135,7 @@ func (c *conn) post(code proto.Code, g proto.GPID, hash uint64, args []byte) {
 		}
 	}
 	c.frame(code, g, 1000, hash, args, false)
-	c.send(false)
+	c.send()
 }
 
 // next gives out a seqid. REQUIRES: mu is held.

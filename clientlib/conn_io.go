@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"runtime"
 	"syscall"
 
 	"pegasus/netcore/proto"
@@ -16,16 +15,20 @@ const readChunk = 64 << 10
 // maxKept is how much of a buffer is kept after a burst or a large reply, in bytes.
 const maxKept = 1 << 20
 
-// send sees to it that what is in out gets written, and unlocks mu, which must be held. alone says that the frame in out
-// is the only one in flight.
-func (c *conn) send(alone bool) {
+// maxOwn is how many frames may be written by their callers between two replies. More are a stream, which the writer gathers
+// while it flows.
+const maxOwn = 4
+
+// send sees to it that what is in out gets written, and unlocks mu, which must be held.
+func (c *conn) send() {
 	switch {
-	case c.writing || c.dirty: // who writes, or will at the end of a burst, looks at all that is in out then
+	case c.writing || c.dirty: // who writes, or is expected to, looks at all that is in out then
 		c.mu.Unlock()
 	case c.node.client.flusher.later(c):
 		c.dirty = true
 		c.mu.Unlock()
-	case alone && c.raw != nil:
+	case c.raw != nil && c.own < maxOwn:
+		c.own++
 		c.writeNow()
 	default:
 		c.mu.Unlock()
@@ -70,8 +73,6 @@ func (c *conn) keep(buf []byte) {
 // write is the writer goroutine.
 func (c *conn) write() {
 	for range c.wake {
-		// Those who are about to append get the processor first, so that their frames leave in the same write.
-		runtime.Gosched()
 		c.mu.Lock()
 		for !c.writing && c.err == nil && len(c.out) > 0 {
 			c.writing = true
@@ -135,7 +136,7 @@ func (c *conn) replies(b []byte) (used, need int, err error) {
 	burst := false
 	defer func() {
 		if burst {
-			c.flushed = c.node.client.flusher.end(c.flushed)
+			c.node.client.flusher.leave()
 		}
 	}()
 	for {
@@ -154,9 +155,10 @@ func (c *conn) replies(b []byte) (used, need int, err error) {
 		c.arrived.Add(uint64(n))
 		if !burst {
 			burst = true
-			c.node.client.flusher.begin()
+			c.node.client.flusher.expect()
 		}
 		c.mu.Lock()
+		c.own = 0
 		for i := range n {
 			calls[i] = c.take(batch[i].Seq)
 		}
