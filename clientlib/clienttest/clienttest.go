@@ -205,6 +205,9 @@ func (c *Cluster) handle(index int, req *proto.Request, frame []byte) ([]byte, A
 	}
 	if index < c.metas {
 		result := c.meta(index, req)
+		if result == nil {
+			return proto.AppendErrorReply(nil, req, proto.ErrHandlerNotFound, 0), Serve
+		}
 		return reply(proto.ErrOK, func(b []byte) []byte { return proto.AppendResult(b, result) }), Serve
 	}
 	if c.frames != nil {
@@ -249,7 +252,7 @@ func (c *Cluster) admit(node int, req *proto.Request) proto.ErrCode {
 	return proto.ErrOK
 }
 
-// meta answers the requests of clients to a meta server; the result is a pointer to a response.
+// meta answers the requests of clients to a meta server; the result is a pointer to a response, nil for what it does not know.
 func (c *Cluster) meta(index int, req *proto.Request) any {
 	code := proto.ErrOK
 	if index != c.leader {
@@ -270,6 +273,9 @@ func (c *Cluster) meta(index int, req *proto.Request) any {
 		return &proto.ListAppsResponse{Err: code, Infos: []proto.AppInfo{{AppName: c.Table, AppID: 2}}}
 	case proto.CodeCMUpdateAppEnv:
 		return &proto.UpdateAppEnvResponse{Err: proto.ErrInvalidParameters, HintMessage: "no such env"}
+	}
+	if req.Code != proto.CodeCMQueryPartitionConfigByIndex {
+		return nil
 	}
 	return c.config(code, req)
 }

@@ -50,7 +50,7 @@ func (s *Shell) copyDataCommand() *cobra.Command {
 }
 
 func (c *call) copyData(w *wholeFlags, k *copyFlags) error {
-	from, done, err := c.openFor(w.timeoutMS)
+	from, r, parts, done, err := w.begin(c)
 	if err != nil {
 		return err
 	}
@@ -70,10 +70,6 @@ func (c *call) copyData(w *wholeFlags, k *copyFlags) error {
 	}
 	if sameMetas(c.cluster.Metas, target.Metas) && from.Name() == to.Name() {
 		return usagef("source and target are the same table")
-	}
-	r, parts, err := w.request(c, from)
-	if err != nil {
-		return err
 	}
 	r.WithTTL, r.NoValue = !k.noTTL, k.noValue
 	if c.cmd.Flags().Changed("scan_option_batch_size") {

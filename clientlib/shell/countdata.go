@@ -161,15 +161,11 @@ func (c *call) countData(w *wholeFlags, k *countFlags, needsRows bool) error {
 	if k.top > maxTop {
 		return usagef("top_count %d: want at most %d", k.top, maxTop)
 	}
-	t, release, err := c.openFor(w.timeoutMS)
+	t, r, parts, release, err := w.begin(c)
 	if err != nil {
 		return err
 	}
 	defer release()
-	r, parts, err := w.request(c, t)
-	if err != nil {
-		return err
-	}
 	r.NoValue = !k.sizes && k.top == 0
 	ctx := c.ctx
 	if k.runSeconds > 0 {

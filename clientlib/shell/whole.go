@@ -67,6 +67,17 @@ func (w *wholeFlags) request(c *call, t *clientlib.Table) (r sweep.Request, part
 	return r, parts, nil
 }
 
+// begin opens the table in use and reads the options. done gives the table back.
+func (w *wholeFlags) begin(c *call) (t *clientlib.Table, r sweep.Request, parts []int, done func(), err error) {
+	if t, done, err = c.openFor(w.timeoutMS); err != nil {
+		return nil, r, nil, nil, err
+	}
+	if r, parts, err = w.request(c, t); err != nil {
+		done()
+	}
+	return t, r, parts, done, err
+}
+
 // openFor opens the table in use with a client whose operations may take ms milliseconds, 0 for those of the session. done
 // gives it back.
 func (c *call) openFor(ms int64) (t *clientlib.Table, done func(), err error) {
@@ -116,15 +127,12 @@ func (s *Shell) fullScanCommand() *cobra.Command {
 	var w wholeFlags
 	var show rowFlags
 	cmd := s.command(groupWhole, "full_scan", "the records of a table", func(c *call, _ []string) error {
-		t, done, err := c.openFor(show.timeoutMS)
+		w.timeoutMS = show.timeoutMS
+		t, r, parts, done, err := w.begin(c)
 		if err != nil {
 			return err
 		}
 		defer done()
-		r, parts, err := w.request(c, t)
-		if err != nil {
-			return err
-		}
 		show.request(&r)
 		bar := c.bar("scanning", parts, &r, true)
 		defer bar.Stop()
@@ -147,15 +155,11 @@ func (s *Shell) clearDataCommand() *cobra.Command {
 	var w wholeFlags
 	var force bool
 	cmd := s.command(groupWhole, "clear_data", "remove the records of a table", func(c *call, _ []string) error {
-		t, done, err := c.openFor(w.timeoutMS)
+		t, r, parts, done, err := w.begin(c)
 		if err != nil {
 			return err
 		}
 		defer done()
-		r, parts, err := w.request(c, t)
-		if err != nil {
-			return err
-		}
 		r.NoValue = true
 		c.yes = c.yes || force
 		what := "All records"
