@@ -2,10 +2,13 @@ package faults
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -181,7 +184,7 @@ func TestRollingRestart(t *testing.T) {
 func TestGrow(t *testing.T) {
 	long(t)
 	w := &world{Cluster: onebox.Start(t, onebox.Options{
-		Replicas: 5, Shards: 2, NoTables: true, MetaExtra: "[cluster]\nlive_percentage = 1",
+		Replicas: 5, Shards: 2, NoTables: true, MetaExtra: "[cluster]\nlive_percentage = 1\nstale_replica_delay = \"2s\"",
 	}), t: t}
 	w.client = w.dial()
 	late := []string{"replica4", "replica5"}
@@ -240,6 +243,20 @@ func TestGrow(t *testing.T) {
 	if n := l.failures() - before; n > 0 {
 		t.Errorf("%d operations failed", n)
 	}
+	// What moved away leaves copies behind that nobody needs; they go, and nothing else does.
+	w.ok(eventually(patience, func() error {
+		carried, _ := w.carried(all...)
+		for _, n := range w.Nodes {
+			held, err := filepath.Glob(filepath.Join(n.Dir, "data", "reps", "*.pegasus"))
+			if err != nil {
+				return err
+			}
+			if len(held) != carried[n.Name] {
+				return fmt.Errorf("%s holds %d replicas and is a member of %d", n.Name, len(held), carried[n.Name])
+			}
+		}
+		return nil
+	}))
 	w.settled(l)
 }
 
@@ -373,6 +390,61 @@ func TestMetasLost(t *testing.T) {
 	if _, err := w.admin().Recover(contextFor(t), nodes, false, false); !errors.Is(err, proto.ErrServiceAlreadyRunning) {
 		t.Errorf("a second recovery: %v", err)
 	}
+	t.Logf("%d operations failed meanwhile", l.failures()-before)
+	w.settled(l)
+}
+
+// TestMetasRestored has all metas begin anew from a backup of some time ago: servers go on serving, what they know of changes
+// since is believed, and a table that was made since is not overwritten by a new one.
+func TestMetasRestored(t *testing.T) {
+	long(t)
+	w, l := begin(t, onebox.Options{MetaExtra: "[cluster]\nlive_percentage = 1"})
+	text, err := w.admin().Command(contextFor(t), w.metaLeader().Address, "meta.backup", "before")
+	w.ok(err)
+	var written struct{ Error, File string }
+	w.ok(json.Unmarshal([]byte(text), &written))
+	if written.Error != "ok" {
+		t.Fatal(text)
+	}
+	backup := filepath.Join(t.TempDir(), "before")
+	b, err := os.ReadFile(written.File)
+	w.ok(err)
+	w.ok(os.WriteFile(backup, b, 0o644))
+	for _, part := range everything() {
+		w.handOver(part)
+	}
+	_, err = w.client.CreateTable(contextFor(t), clientlib.TableSpec{Name: "later", Partitions: 2, Replicas: replicas})
+	w.ok(err)
+	w.ok(w.client.WaitHealthy(contextFor(t), "later", replicas))
+	before, now := l.failures(), w.primaries()
+	metas := names(onebox.Meta, w.Cluster)
+	w.ok(w.Kill(metas...))
+	bin := os.Getenv(onebox.EnvBin)
+	if bin == "" {
+		bin, err = onebox.Build()
+		w.ok(err)
+	}
+	for _, name := range metas {
+		w.ok(w.WipeData(name))
+		n, err := w.Node(name)
+		w.ok(err)
+		out, err := exec.Command(filepath.Join(bin, "pegasus-meta"), "--config", n.Config(), "--restore", backup).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	w.ok(w.Start(metas...))
+	w.ok(eventually(patience, func() error {
+		if got := w.primaries(); !slices.Equal(got, now) {
+			return fmt.Errorf("primaries %v, before %v", got, now)
+		}
+		return nil
+	}))
+	w.healthy()
+	w.ok(l.progress(everything()...))
+	_, err = w.client.CreateTable(contextFor(t), clientlib.TableSpec{Name: "new", Partitions: 2, Replicas: replicas})
+	w.ok(err)
+	w.ok(w.client.WaitHealthy(contextFor(t), "new", replicas))
 	t.Logf("%d operations failed meanwhile", l.failures()-before)
 	w.settled(l)
 }

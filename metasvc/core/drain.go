@@ -12,55 +12,64 @@ import (
 // unless a group would become too small; the node has its data still when it comes back. Decommissioning copies everything
 // to other nodes first, for the node does not come back.
 
-// Limits of an emptying job: how much of it may be under way at a time.
-const (
-	maxHandOvers = 32
-	maxLeaves    = 32
-)
+// maxEmptying is how many partitions of a node may be on their way at a time.
+const maxEmptying = 32
 
-// eachOf calls f for every partition that a node is a member of, until f returns false.
-func (c *Core) eachOf(id proto.NodeID, f func(g proto.GPID, a *App, p *Partition) bool) {
+// empty makes plans for partitions of a node, some at a time. plan returns false for those that do not matter at present, and
+// says why a partition cannot be moved.
+func (c *Core) empty(j *Job, plan func(proto.GPID, *App, *Partition) (steps []planStep, why string, matters bool)) (st stepState) {
+	busy := 0
 	for _, a := range c.st.apps {
-		if !a.available() {
-			continue
-		}
 		for i := range a.Partitions {
-			p := &a.Partitions[i]
-			if p.isMember(id) && !f(proto.GPID{App: a.Info.AppID, Part: int32(i)}, a, p) {
-				return
+			g, p := proto.GPID{App: a.Info.AppID, Part: int32(i)}, &a.Partitions[i]
+			if !a.available() || !p.isMember(j.Node) {
+				continue
+			}
+			steps, why, matters := plan(g, a, p)
+			if !matters {
+				continue
+			}
+			st.left++
+			switch {
+			case c.moving(g):
+				busy++
+			case busy >= maxEmptying:
+			case steps == nil:
+				st.waiting = cmp.Or(st.waiting, why)
+			default:
+				busy++
+				c.setPlan(g, steps, j.ID)
 			}
 		}
 	}
-}
-
-// drainPrimaries is the first step: other members become primaries.
-func (c *Core) drainPrimaries(_ Now, j *Job, _ *Effects) (st stepState) {
-	busy := 0
-	c.eachOf(j.Node, func(g proto.GPID, a *App, p *Partition) bool {
-		if p.Primary != j.Node {
-			return true
-		}
-		st.left++
-		if c.moving(g) {
-			busy++
-			return true
-		}
-		if busy >= maxHandOvers {
-			return true
-		}
-		plan, why := c.handOverPlan(g, a, p)
-		if plan == nil {
-			st.waiting = cmp.Or(st.waiting, why)
-			return true
-		}
-		busy++
-		c.setPlan(g, plan, j.ID)
-		return true
-	})
 	if busy > 0 {
 		st.waiting = ""
 	}
 	return st
+}
+
+// drainPrimaries is the first step: other members become primaries.
+func (c *Core) drainPrimaries(_ Now, j *Job, _ *Effects) stepState {
+	return c.empty(j, func(g proto.GPID, a *App, p *Partition) (steps []planStep, why string, matters bool) {
+		if p.Primary != j.Node {
+			return nil, "", false
+		}
+		steps, why = c.handOverPlan(g, a, p)
+		return steps, why, true
+	})
+}
+
+// drainSecondaries is the second step: the node leaves its groups. A partition that became its own again meanwhile is handed
+// over here too.
+func (c *Core) drainSecondaries(_ Now, j *Job, _ *Effects) stepState {
+	return c.empty(j, func(g proto.GPID, a *App, p *Partition) (steps []planStep, why string, matters bool) {
+		if p.Primary == j.Node {
+			steps, why = c.handOverPlan(g, a, p)
+		} else {
+			steps, why = c.leavePlan(g, a, p, j)
+		}
+		return steps, why, true
+	})
 }
 
 // moving tells whether a plan for the partition is under way or cannot be made at present.
@@ -95,39 +104,6 @@ func (c *Core) successor(g proto.GPID, p *Partition) (best *member) {
 		}
 	}
 	return best
-}
-
-// drainSecondaries is the second step: the node leaves its groups. A partition that became its own again meanwhile is handed
-// over here too.
-func (c *Core) drainSecondaries(_ Now, j *Job, _ *Effects) (st stepState) {
-	busy := 0
-	c.eachOf(j.Node, func(g proto.GPID, a *App, p *Partition) bool {
-		st.left++
-		if c.moving(g) {
-			busy++
-			return true
-		}
-		if busy >= maxLeaves {
-			return true
-		}
-		plan, why := []planStep(nil), ""
-		if p.Primary == j.Node {
-			plan, why = c.handOverPlan(g, a, p)
-		} else {
-			plan, why = c.leavePlan(g, a, p, j)
-		}
-		if plan == nil {
-			st.waiting = cmp.Or(st.waiting, why)
-			return true
-		}
-		busy++
-		c.setPlan(g, plan, j.ID)
-		return true
-	})
-	if busy > 0 {
-		st.waiting = ""
-	}
-	return st
 }
 
 // leavePlan has a secondary leave its group, after another node took its place where it must not be missed.

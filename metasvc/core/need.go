@@ -60,8 +60,9 @@ func (c *Core) need(now Now, g proto.GPID, a *App, out *Effects) (act action, wa
 		}
 		delete(c.appointed, g)
 	}
-	if act, ok := c.planned(g, a, primary); ok {
-		return act, act.to == nil
+	act, planned := c.planned(g, a, primary)
+	if act.to != nil {
+		return act, false
 	}
 	if primary.reports[g].Failure != "" {
 		if best := c.bestSecondary(g, p); best != nil {
@@ -75,6 +76,8 @@ func (c *Core) need(now Now, g proto.GPID, a *App, out *Effects) (act action, wa
 		}
 	}
 	switch want := int(a.Info.MaxReplicaCount); {
+	case planned: // it has to wait, but only for what is not urgent
+		return action{}, true
 	case p.members() < want:
 		return c.grow(now, g, a, primary, out)
 	case p.members() > want:

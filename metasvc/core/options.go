@@ -121,6 +121,9 @@ var levelNames = map[proto.MetaFunctionLevel]bool{
 // controlMeta judges RPC_CM_CONTROL_META, which always answers the level that was configured before.
 func (c *Core) controlMeta(r *proto.MetaControlRequest, w waiter, out *Effects) {
 	old := c.level()
+	if levelNames[r.Level] && r.Level <= proto.LevelSteady {
+		c.dropPlans()
+	}
 	if r.Level == proto.LevelInvalid || r.Level == old || !levelNames[r.Level] {
 		resp := &proto.MetaControlResponse{OldLevel: old}
 		if r.Level != proto.LevelInvalid && !levelNames[r.Level] {
@@ -128,9 +131,6 @@ func (c *Core) controlMeta(r *proto.MetaControlRequest, w waiter, out *Effects) 
 		}
 		out.Reply = append(out.Reply, Reply{Token: w.token, Body: resp})
 		return
-	}
-	if r.Level <= proto.LevelSteady {
-		c.dropPlans()
 	}
 	w.args = &levelChange{old: old}
 	c.propose(CommandSetOption, &SetOption{Key: OptLevel, Value: strconv.Itoa(int(r.Level))}, w, out)
