@@ -18,14 +18,16 @@ import (
 // committed for the end of the turn, answer what was refused.
 //
 // What earlier steps of this turn committed is applied first: its tokens live in memory that the next step may reuse, and a
-// step that refuses mutations expects the oldest of them to be the oldest in flight.
+// step that refuses mutations expects the oldest of them to be the oldest in flight. What a secondary gathers has no tokens.
 func (p *partition) step(ev *consensus.Event) {
 	if p.shard.silent {
 		return
 	}
-	p.settle()
-	p.effects.Reset()
 	ev.Now = p.shard.clock()
+	if !p.gathers(ev.Now) {
+		p.settle()
+	}
+	p.effects.Reset()
 	p.replica.Step(ev, &p.effects)
 	for i := range p.effects.Append {
 		p.appendToLog(&p.effects.Append[i])
@@ -61,6 +63,31 @@ func (p *partition) appendToLog(m *consensus.Mutation) {
 		// A record that the log will never take leaves a hole that only a new log heals.
 		p.quarantine("shard log refused a record: " + err.Error())
 	}
+}
+
+// A secondary owes nobody an answer, so it may gather what is committed and apply it together: one store write costs as much as
+// several records of it. It waits for gatherMutations or gatherBytes, which bound the memory per partition, or for gatherTime,
+// which the steps of tickReplicas notice within Timing.Announce; reads, a change of role and everything that settles come first.
+const (
+	gatherMutations = 64
+	gatherBytes     = 64 << 10
+	gatherTime      = int64(100 * time.Millisecond)
+)
+
+// gathers tells whether what is committed waits for more at time now.
+func (p *partition) gathers(now int64) bool {
+	if len(p.committed) == 0 || len(p.committed) >= gatherMutations || p.parked > 0 || len(p.getCalls) > 0 || p.state != replicaOpen ||
+		p.replica.Role() != consensus.Secondary || now-p.committedAt >= gatherTime {
+		return false
+	}
+	bytes := 0
+	for i := range p.committed {
+		if len(p.committed[i].Tokens) > 0 {
+			return false // from when it was the primary
+		}
+		bytes += len(p.committed[i].Batch)
+	}
+	return bytes < gatherBytes
 }
 
 // applyCommitted applies everything that was committed since the last turn with one store write, then answers.

@@ -214,7 +214,7 @@ func TestTimestampsRiseAcrossPrimaries(t *testing.T) {
 	})
 	h.sync()
 	h.turn(func() {
-		h.p.ballot = 2
+		h.p.ballot, h.p.wants = 2, true
 		h.p.wanted, h.p.wants = consensus.Config{Ballot: 2, Primary: h.node.id, Secondaries: h.others}, true
 		h.p.adoptConfig()
 		h.serve()
@@ -222,6 +222,51 @@ func TestTimestampsRiseAcrossPrimaries(t *testing.T) {
 	h.do(func() {
 		if h.p.replica.Role() != consensus.Primary || h.p.replica.Timestamp() <= ahead {
 			t.Errorf("%s, timestamp %d, want more than %d", describe(h.p), h.p.replica.Timestamp(), ahead)
+		}
+	})
+}
+
+// A secondary applies what is committed in groups: not every commit, but at latest when gatherMutations have come, when gatherTime
+// is over, or when it stops being a secondary.
+func TestSecondaryGathersCommits(t *testing.T) {
+	h := newHotMember(t, false, 1)
+	lag := func() int { return int(h.p.replica.Committed() - h.p.store.AppliedDecree()) }
+	most := 0
+	h.do(func() {
+		for range 4 * gatherMutations {
+			h.prepare(1)
+			h.synced()
+			h.unsent()
+			most = max(most, lag())
+			if lag() != len(h.p.committed) {
+				t.Fatalf("%d commits are not applied, %d are kept", lag(), len(h.p.committed))
+			}
+		}
+	})
+	if most < 2 || most > gatherMutations {
+		t.Errorf("at most %d commits waited, want more than one and not more than %d", most, gatherMutations)
+	}
+	eventually(t, "what was gathered is applied when its time is over", func() (applied bool) {
+		h.do(func() {
+			h.p.step(&consensus.Event{Kind: consensus.EventTick})
+			h.work()
+			applied = lag() == 0
+		})
+		return applied
+	})
+	h.do(func() {
+		h.prepare(1)
+		h.synced()
+		h.prepare(1)
+		h.synced()
+		if lag() == 0 {
+			t.Error("nothing was gathered")
+		}
+		h.p.wanted = consensus.Config{Ballot: 2, Primary: h.node.id, Secondaries: h.others}
+		h.p.ballot, h.p.wants = 2, true
+		h.p.adoptConfig()
+		if h.p.replica.Role() != consensus.Primary || lag() != 0 {
+			t.Errorf("role %v, %d commits are not applied", h.p.replica.Role(), lag())
 		}
 	})
 }

@@ -124,6 +124,9 @@ func (p *partition) ask(a *consensus.Ask) {
 
 // roleChanged reports to meta and remembers what a new primary found and must commit before it evaluates anything on the store.
 func (p *partition) roleChanged() {
+	if p.replica.Role() != consensus.Secondary {
+		p.settle() // what a secondary gathered was acknowledged: a primary must not read without it
+	}
 	if p.replica.Role() == consensus.Primary {
 		if !p.leading {
 			p.leading, p.found = true, p.replica.Prepared()

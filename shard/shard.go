@@ -105,7 +105,9 @@ func (sh *Shard) Turn() {
 }
 
 func (p *partition) turn() {
-	p.applyCommitted()
+	if len(p.committed) == 0 || !p.gathers(p.shard.clock()) {
+		p.applyCommitted()
+	}
 	p.drainQueue()
 	p.propose()
 	p.runGets()

@@ -298,6 +298,9 @@ func (p *partition) failQueue(code proto.ErrCode) {
 
 // propose hands the mutation of this turn to consensus.
 func (p *partition) propose() {
+	if p.current == nil {
+		return
+	}
 	p.settle()
 	m := p.current
 	if m == nil || p.state != replicaOpen {
