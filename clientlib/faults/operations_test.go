@@ -179,7 +179,7 @@ func TestRollingRestart(t *testing.T) {
 	w.settled(l)
 }
 
-// TestGrow adds two replica servers to three: the balance ends, everything is even, and no more was copied than the new ones
+// TestGrow adds two replica servers to three, and takes one away: the balance ends, everything is even, and no more was copied than the new ones
 // lacked. A second balance finds nothing to do.
 func TestGrow(t *testing.T) {
 	long(t)
@@ -240,6 +240,14 @@ func TestGrow(t *testing.T) {
 	if again := w.finish(w.admin().Rebalance(contextFor(t), "")); again.Done != 0 {
 		t.Errorf("a second balance made %d moves", again.Done)
 	}
+	// And back: a server leaves for good, with everything copied to the others first.
+	leaver, err := w.Node("replica2")
+	w.ok(err)
+	j = w.finish(w.admin().Decommission(contextFor(t), leaver.Address))
+	if now, _ = w.carried(all...); now["replica2"] > 0 || j.Done != j.Total {
+		t.Errorf("decommissioned after %d of %d, and a member of %d partitions", j.Done, j.Total, now["replica2"])
+	}
+	w.ok(l.progress(everything()...))
 	if n := l.failures() - before; n > 0 {
 		t.Errorf("%d operations failed", n)
 	}

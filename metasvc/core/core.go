@@ -223,6 +223,9 @@ func (c *Core) committed(now Now, data []byte, out *Effects) error {
 			delete(c.waiting, cmd.Seq)
 			c.answer(now, w, res, out)
 		}
+		if cmd.Kind == CommandMoveJob {
+			c.jobMoved(cmd.Seq)
+		}
 		if g, ok := changes(cmd.Body); ok && c.changing[g] == cmd.Seq {
 			delete(c.changing, g)
 			if cmd.Kind == CommandAppoint && res.Err == proto.ErrOK {
@@ -306,6 +309,7 @@ func (c *Core) propose(kind CommandKind, body any, w waiter, out *Effects) uint6
 
 // refused ends a proposal that the journal did not take.
 func (c *Core) refused(e Refused, out *Effects) {
+	c.jobMoved(e.Seq)
 	for g, seq := range c.changing {
 		if seq == e.Seq {
 			delete(c.changing, g)

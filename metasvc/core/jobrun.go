@@ -41,8 +41,8 @@ func init() {
 type jobRun struct {
 	stepState
 	step   int32
-	total  int64 // most that was ever left in this step, and what was done since
-	moving bool  // a MoveJob is in the journal
+	total  int64  // most that was ever left in this step, and what was done since
+	moving uint64 // the proposal of a MoveJob that is under way; 0: none
 
 	// Of a balance: what is under way, how much that was, and how often a partition's move was given up.
 	planned map[proto.GPID][]planStep
@@ -72,7 +72,7 @@ func (c *Core) runJobs(now Now, out *Effects) {
 		if r.step != j.Step { // every step counts for itself
 			r.step, r.total, r.stepState = j.Step, 0, stepState{}
 		}
-		if r.moving || j.Status != JobRunning {
+		if r.moving != 0 || j.Status != JobRunning {
 			continue
 		}
 		kind, known := jobKinds[j.Kind]
@@ -107,22 +107,25 @@ func (c *Core) runJobs(now Now, out *Effects) {
 }
 
 func (c *Core) moveJob(now Now, j *Job, r *jobRun, to JobStatus, step int32, reason string, out *Effects) {
-	r.moving = true
 	m := &MoveJob{ID: j.ID, FromStatus: j.Status, FromStep: j.Step, Status: to, Step: step, Reason: reason, Now: now.Unix}
 	if step == j.Step {
 		m.Done, m.Total = max(0, r.total-r.left), r.total
 	}
-	c.propose(CommandMoveJob, m, waiter{}, out)
+	r.moving = c.propose(CommandMoveJob, m, waiter{}, out)
+}
+
+// jobMoved ends a proposal for a job, whatever came of it.
+func (c *Core) jobMoved(seq uint64) {
+	for _, r := range c.runs {
+		if r.moving == seq {
+			r.moving = 0
+		}
+	}
 }
 
 // jobChanged follows the journal.
 func (c *Core) jobChanged(id int64) {
-	j, r := c.st.Job(id), c.runs[id]
-	if r == nil || j == nil {
-		return
-	}
-	r.moving = false
-	if !j.active() || j.Status == JobPaused {
+	if j := c.st.Job(id); j == nil || !j.active() || j.Status == JobPaused {
 		c.dropPlansOf(id)
 	}
 }

@@ -162,7 +162,7 @@ func (c *Core) mayReturn(now Now, g proto.GPID, a *App) bool {
 
 // newcomer returns the node for another secondary: one that was a member lately and has the data still, the newest
 // first; then one that did not fail at it just now, in a zone with fewest members, with fewest replicas of the table, then
-// of all, then lowest id.
+// of all, then with most room, then lowest id.
 func (c *Core) newcomer(g proto.GPID, p *Partition) *member {
 	var avoid proto.NodeID
 	if as := c.asks[g]; as != nil {
@@ -195,7 +195,7 @@ func (c *Core) newcomer(g proto.GPID, p *Partition) *member {
 		if best == nil || cmp.Or(cmp.Compare(rank(m), rank(best)),
 			cmp.Compare(c.neighbours(p, m.id), c.neighbours(p, best.id)),
 			cmp.Compare(m.perApp[g.App].replicas, best.perApp[g.App].replicas),
-			cmp.Compare(m.replicas, best.replicas)) < 0 {
+			cmp.Compare(m.replicas, best.replicas), cmp.Compare(best.freeMB(), m.freeMB())) < 0 {
 			best = m
 		}
 	}
