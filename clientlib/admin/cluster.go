@@ -43,7 +43,8 @@ func (a Admin) SetMetaLevel(ctx context.Context, level proto.MetaFunctionLevel) 
 
 // Balance asks for changes of the members of one partition. With force the actions go to the servers as they are;
 // otherwise they become a plan of the balancer, which needs a kind.
-func (a Admin) Balance(ctx context.Context, gpid proto.GPID, actions []proto.ProposalAction, force bool, kind *proto.BalancerRequestType) error {
+func (a Admin) Balance(ctx context.Context, gpid proto.GPID, actions []proto.ProposalAction, force bool,
+	kind *proto.BalancerRequestType) error {
 	req := proto.BalancerRequest{GPID: gpid, ActionList: actions, BalanceType: kind}
 	if force {
 		req.Force = &force

@@ -8,7 +8,8 @@ import (
 
 // ReplicaInfo returns the replicas that a replica server holds.
 func (a Admin) ReplicaInfo(ctx context.Context, address string) ([]proto.ReplicaInfo, error) {
-	resp, err := node[proto.QueryReplicaInfoResponse](ctx, a, address, proto.CodeQueryReplicaInfo, proto.GPID{}, &proto.QueryReplicaInfoRequest{})
+	resp, err := node[proto.QueryReplicaInfoResponse](ctx, a, address, proto.CodeQueryReplicaInfo, proto.GPID{},
+		&proto.QueryReplicaInfoRequest{})
 	return resp.Replicas, err
 }
 
@@ -41,7 +42,8 @@ func (a Admin) AddDisks(ctx context.Context, address, disks string) error {
 // DetectHotkey starts, stops or asks for the search for the key that draws most of a partition's traffic on a server.
 // The answer to a query is the key, C-escaped; until it is found the error is ErrBusy with the state as its hint. What
 // the server says to a start is in hint.
-func (a Admin) DetectHotkey(ctx context.Context, address string, gpid proto.GPID, kind proto.HotkeyType, action proto.DetectAction) (key, hint string, err error) {
+func (a Admin) DetectHotkey(ctx context.Context, address string, gpid proto.GPID,
+	kind proto.HotkeyType, action proto.DetectAction) (key, hint string, err error) {
 	resp, err := node[proto.DetectHotkeyResponse](ctx, a, address, proto.CodeDetectHotkey, proto.GPID{},
 		&proto.DetectHotkeyRequest{Type: kind, Action: action, PID: gpid})
 	if resp.HotkeyResult != nil {

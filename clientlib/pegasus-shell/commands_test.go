@@ -151,6 +151,9 @@ func TestEveryCommand(t *testing.T) {
 		}
 		return out
 	})
+	if b, err := os.ReadFile(filepath.Join(w.tmp, "removed")); err != nil || string(b) != "\"a\"\n\"b\"\n" {
+		t.Errorf("multi_del_range -o wrote %q, %v", b, err)
+	}
 	out, _ := w.run(t, []string{"__complete", ""}, "")
 	for _, l := range strings.Split(out, "\n") {
 		name, _, ok := strings.Cut(l, "\t")

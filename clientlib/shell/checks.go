@@ -82,27 +82,28 @@ func (s *Shell) checkAndSetCommand() *cobra.Command {
 	var k condition
 	var sortKey, value string
 	var ttl int
-	cmd := s.command(groupData, "check_and_set <hash_key>", "write a record if another fulfils a condition", func(c *call, args []string) error {
-		check, operand, kind, err := k.parse(c)
-		if err != nil {
-			return err
-		}
-		b, err := c.allBytes(args[0], sortKey, value)
-		if err != nil {
-			return err
-		}
-		if ttl < 0 {
-			return usagef("set_value_ttl_seconds %d: want 0 or more", ttl)
-		}
-		return c.onTable(func(ctx context.Context, t *clientlib.Table) error {
-			r, err := t.CheckAndSet(ctx, b[0], check, kind, operand, b[1], b[2],
-				&clientlib.CheckAndSetOptions{SetValueTTLSeconds: ttl, ReturnCheckValue: k.returnValue})
+	cmd := s.command(groupData, "check_and_set <hash_key>", "write a record if another fulfils a condition",
+		func(c *call, args []string) error {
+			check, operand, kind, err := k.parse(c)
 			if err != nil {
 				return err
 			}
-			return c.checked(r)
+			b, err := c.allBytes(args[0], sortKey, value)
+			if err != nil {
+				return err
+			}
+			if ttl < 0 {
+				return usagef("set_value_ttl_seconds %d: want 0 or more", ttl)
+			}
+			return c.onTable(func(ctx context.Context, t *clientlib.Table) error {
+				r, err := t.CheckAndSet(ctx, b[0], check, kind, operand, b[1], b[2],
+					&clientlib.CheckAndSetOptions{SetValueTTLSeconds: ttl, ReturnCheckValue: k.returnValue})
+				if err != nil {
+					return err
+				}
+				return c.checked(r)
+			})
 		})
-	})
 	k.flags(cmd)
 	f := cmd.Flags()
 	f.StringVarP(&sortKey, "set_sort_key", "s", "", "sort key of the record to write")
@@ -114,37 +115,38 @@ func (s *Shell) checkAndSetCommand() *cobra.Command {
 func (s *Shell) checkAndMutateCommand() *cobra.Command {
 	var k condition
 	var mutations []string
-	cmd := s.command(groupData, "check_and_mutate <hash_key>", "write and remove records if another fulfils a condition", func(c *call, args []string) error {
-		check, operand, kind, err := k.parse(c)
-		if err != nil {
-			return err
-		}
-		h, err := c.bytes(args[0])
-		if err != nil {
-			return err
-		}
-		if len(mutations) == 0 {
-			if mutations, err = c.askMutations(); err != nil {
-				return err
-			}
-		}
-		var list []clientlib.Mutation
-		for _, m := range mutations {
-			one, err := c.mutation(m)
+	cmd := s.command(groupData, "check_and_mutate <hash_key>", "write and remove records if another fulfils a condition",
+		func(c *call, args []string) error {
+			check, operand, kind, err := k.parse(c)
 			if err != nil {
 				return err
 			}
-			list = append(list, one)
-		}
-		return c.onTable(func(ctx context.Context, t *clientlib.Table) error {
-			r, err := t.CheckAndMutate(ctx, h, check, kind, operand, list, &clientlib.CheckAndMutateOptions{ReturnCheckValue: k.returnValue})
+			h, err := c.bytes(args[0])
 			if err != nil {
 				return err
 			}
-			return c.checked(&clientlib.CheckAndSetResult{SetSucceed: r.MutateSucceed, CheckValue: r.CheckValue,
-				CheckValueExist: r.CheckValueExist, CheckValueReturned: r.CheckValueReturned})
+			if len(mutations) == 0 {
+				if mutations, err = c.askMutations(); err != nil {
+					return err
+				}
+			}
+			var list []clientlib.Mutation
+			for _, m := range mutations {
+				one, err := c.mutation(m)
+				if err != nil {
+					return err
+				}
+				list = append(list, one)
+			}
+			return c.onTable(func(ctx context.Context, t *clientlib.Table) error {
+				r, err := t.CheckAndMutate(ctx, h, check, kind, operand, list, &clientlib.CheckAndMutateOptions{ReturnCheckValue: k.returnValue})
+				if err != nil {
+					return err
+				}
+				return c.checked(&clientlib.CheckAndSetResult{SetSucceed: r.MutateSucceed, CheckValue: r.CheckValue,
+					CheckValueExist: r.CheckValueExist, CheckValueReturned: r.CheckValueReturned})
+			})
 		})
-	})
 	k.flags(cmd)
 	cmd.Flags().StringArrayVarP(&mutations, "mutation", "m", nil, `"set SORT_KEY VALUE [TTL]" or "del SORT_KEY"; several in order. Without, they are asked for`)
 	return cmd

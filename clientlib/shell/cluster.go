@@ -70,27 +70,28 @@ func (r *resolver) name(ctx context.Context, address string) string {
 
 func (s *Shell) clusterInfoCommand() *cobra.Command {
 	var names resolver
-	cmd := s.command(groupCluster, "cluster_info", "meta servers, function level and balance of the cluster", func(c *call, _ []string) error {
-		return c.ask(func(ctx context.Context, a admin.Admin) error {
-			pairs, err := a.ClusterInfo(ctx)
-			if err != nil {
-				return err
-			}
-			var d report.Doc
-			f := d.Fields("cluster_info")
-			for _, p := range pairs {
-				if p.Key == "meta_servers" || p.Key == "primary_meta_server" {
-					list := strings.Split(p.Value, ",")
-					for i := range list {
-						list[i] = names.name(ctx, list[i])
-					}
-					p.Value = joined(list)
+	cmd := s.command(groupCluster, "cluster_info", "meta servers, function level and balance of the cluster",
+		func(c *call, _ []string) error {
+			return c.ask(func(ctx context.Context, a admin.Admin) error {
+				pairs, err := a.ClusterInfo(ctx)
+				if err != nil {
+					return err
 				}
-				f.Set(p.Key, p.Value)
-			}
-			return c.print(&d)
+				var d report.Doc
+				f := d.Fields("cluster_info")
+				for _, p := range pairs {
+					if p.Key == "meta_servers" || p.Key == "primary_meta_server" {
+						list := strings.Split(p.Value, ",")
+						for i := range list {
+							list[i] = names.name(ctx, list[i])
+						}
+						p.Value = joined(list)
+					}
+					f.Set(p.Key, p.Value)
+				}
+				return c.print(&d)
+			})
 		})
-	})
 	resolveFlag(cmd, &names)
 	return note(cmd, noteWatch)
 }

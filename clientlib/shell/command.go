@@ -47,6 +47,7 @@ const (
 	noteDanger = "danger" // destroys something: has --yes
 	noteNoDash = "nodash" // arguments may begin with a dash and a digit
 	notePlain  = "plain"  // prints no document: has neither --json nor --output
+	noteLog    = "log"    // --output is a file of the command's own
 )
 
 // command makes a command. use is its name and arguments as help shows them: <needed> [optional] and ... for more.
@@ -134,7 +135,7 @@ func (s *Shell) execute(cmd *cobra.Command, args []string, run func(c *call, arg
 	// The flags that a command lacks are false and empty, which is what GetBool and GetString return beside their error.
 	c.out.JSON, _ = f.GetBool("json")
 	c.yes, _ = f.GetBool("yes")
-	if name, _ := f.GetString("output"); name != "" && cmd.Annotations[notePlain] == "" {
+	if name, _ := f.GetString("output"); name != "" && cmd.Annotations[notePlain]+cmd.Annotations[noteLog] == "" {
 		file, err := os.Create(name)
 		if err != nil {
 			return err
@@ -152,7 +153,8 @@ func (s *Shell) execute(cmd *cobra.Command, args []string, run func(c *call, arg
 // shortestWatch keeps a slip of the finger from flooding the servers.
 const shortestWatch = 100 * time.Millisecond
 
-// watch runs f again and again until it is interrupted. On a terminal each round begins on an empty screen.
+// watch runs f again and again until it is interrupted. On a terminal each round begins on an empty screen, and an error
+// does not end it: what is watched is often what recovers.
 func (c *call) watch(every time.Duration, f func() error) error {
 	if every < shortestWatch {
 		return usagef("--watch wants at least %v", shortestWatch)
@@ -164,11 +166,15 @@ func (c *call) watch(every time.Duration, f func() error) error {
 			}
 		}
 		err := f()
-		if c.ctx.Err() != nil { // the person has seen enough
+		var usage usageError
+		switch {
+		case c.ctx.Err() != nil: // the person has seen enough
 			return nil
-		}
-		if err != nil {
+		case err == nil:
+		case !c.opt.Terminal || errors.As(err, &usage):
 			return err
+		default:
+			c.Say(err)
 		}
 		if c.sleep(every) != nil {
 			return nil

@@ -43,16 +43,17 @@ type compactionFlags struct {
 
 func (s *Shell) addCompactionCommand() *cobra.Command {
 	var k compactionFlags
-	cmd := s.command(groupTables, "add_compaction_operation", "have compactions of the table in use remove or age records", func(c *call, _ []string) error {
-		f := c.cmd.Flags()
-		k.hasHash, k.hasSort = f.Changed("hashkey-pattern"), f.Changed("sortkey-pattern")
-		k.hasStart, k.hasStop = f.Changed("start-ttl"), f.Changed("stop-ttl")
-		op, err := k.op()
-		if err != nil {
-			return err
-		}
-		return c.addCompaction(op)
-	})
+	cmd := s.command(groupTables, "add_compaction_operation", "have compactions of the table in use remove or age records",
+		func(c *call, _ []string) error {
+			f := c.cmd.Flags()
+			k.hasHash, k.hasSort = f.Changed("hashkey-pattern"), f.Changed("sortkey-pattern")
+			k.hasStart, k.hasStop = f.Changed("start-ttl"), f.Changed("stop-ttl")
+			op, err := k.op()
+			if err != nil {
+				return err
+			}
+			return c.addCompaction(op)
+		})
 	f := cmd.Flags()
 	f.StringVarP(&k.operation, "operation-type", "o", "", "delete or update-ttl")
 	f.StringVarP(&k.updateType, "update-ttl-type", "u", "from_now", "from_now, from_current or timestamp")

@@ -23,13 +23,15 @@ func (s *Shell) convertCommands() []*cobra.Command {
 		return c.valueHex(args[0], version)
 	})
 	value.Flags().IntVar(&version, "data_version", 1, "layout of the values: 0, 1 or 2")
-	index := s.command(groupData, "partition_index <hash_key>", "the partition of the table in use that a hash key falls into", func(c *call, args []string) error {
-		return c.hash(args[0], "")
-	})
+	index := s.command(groupData, "partition_index <hash_key>", "the partition of the table in use that a hash key falls into",
+		func(c *call, args []string) error {
+			return c.hash(args[0], "")
+		})
 	return []*cobra.Command{
-		s.command(groupData, "hash <hash_key> <sort_key>", "the hash of a key, and the partition it falls into", func(c *call, args []string) error {
-			return c.hash(args[0], args[1])
-		}),
+		s.command(groupData, "hash <hash_key> <sort_key>", "the hash of a key, and the partition it falls into",
+			func(c *call, args []string) error {
+				return c.hash(args[0], args[1])
+			}),
 		index,
 		s.command(groupOffline, "rdb_key_str2hex <hash_key> <sort_key>", "the stored form of a key", (*call).keyHex),
 		s.command(groupOffline, "rdb_key_hex2str <rdb_key_in_hex>", "take a stored key apart", (*call).hexKey),

@@ -24,15 +24,16 @@ type copyFlags struct {
 func (s *Shell) copyDataCommand() *cobra.Command {
 	var w wholeFlags
 	var k copyFlags
-	cmd := s.command(groupWhole, "copy_data", "copy the records of the table in use into another table, of this or another cluster", func(c *call, _ []string) error {
-		if k.useMultiSet && k.noOverwrite {
-			return usagef("--no_overwrite and --use_multi_set exclude each other")
-		}
-		if k.concurrency < 1 {
-			return usagef("max_multi_set_concurrency %d: want 1 or more", k.concurrency)
-		}
-		return c.copyData(&w, &k)
-	})
+	cmd := s.command(groupWhole, "copy_data", "copy the records of the table in use into another table, of this or another cluster",
+		func(c *call, _ []string) error {
+			if k.useMultiSet && k.noOverwrite {
+				return usagef("--no_overwrite and --use_multi_set exclude each other")
+			}
+			if k.concurrency < 1 {
+				return usagef("max_multi_set_concurrency %d: want 1 or more", k.concurrency)
+			}
+			return c.copyData(&w, &k)
+		})
 	f := cmd.Flags()
 	f.StringVarP(&k.cluster, "target_cluster_name", "c", "", "cluster to copy to, by name or addresses")
 	f.StringVarP(&k.table, "target_app_name", "a", "", "table to copy to; it must exist")

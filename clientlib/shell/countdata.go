@@ -27,14 +27,15 @@ type countFlags struct {
 func (s *Shell) countDataCommand() *cobra.Command {
 	var w wholeFlags
 	var k countFlags
-	cmd := s.command(groupWhole, "count_data", "count the records of a table; without --precise, the servers' estimate", func(c *call, _ []string) error {
-		needsRows := k.distinct || k.sizes || k.top > 0
-		filtered := w.hash.kind != "" || w.sort.kind != "" || w.value.kind != ""
-		if !k.precise && !needsRows && !filtered {
-			return c.estimate(w.partition)
-		}
-		return c.countData(&w, &k, needsRows)
-	})
+	cmd := s.command(groupWhole, "count_data", "count the records of a table; without --precise, the servers' estimate",
+		func(c *call, _ []string) error {
+			needsRows := k.distinct || k.sizes || k.top > 0
+			filtered := w.hash.kind != "" || w.sort.kind != "" || w.value.kind != ""
+			if !k.precise && !needsRows && !filtered {
+				return c.estimate(w.partition)
+			}
+			return c.countData(&w, &k, needsRows)
+		})
 	f := cmd.Flags()
 	f.BoolVarP(&k.precise, "precise", "c", false, "read all of it")
 	f.BoolVarP(&k.distinct, "diff_hash_key", "d", false, "count hash keys too")

@@ -200,25 +200,26 @@ func planDisks(info *proto.QueryDiskInfoResponse) []diskMove {
 func (s *Shell) diskBalanceCommand() *cobra.Command {
 	var node string
 	var plan bool
-	cmd := s.command(groupNodes, "disk_balance", "spread the replicas of a node evenly over its data directories", func(c *call, _ []string) error {
-		return c.ask(func(ctx context.Context, a admin.Admin) error {
-			info, err := a.DiskInfo(ctx, node, "")
-			if err != nil {
-				return err
-			}
-			var d report.Doc
-			t := d.Table("moves", "gpid", "from", "to")
-			for _, m := range planDisks(info) {
-				if !plan {
-					if err := a.MigrateDisk(ctx, node, m.gpid, m.from, m.to); err != nil {
-						return errors.Join(c.print(&d), fmt.Errorf("%v from %s to %s: %w", m.gpid, m.from, m.to, err))
-					}
+	cmd := s.command(groupNodes, "disk_balance", "spread the replicas of a node evenly over its data directories",
+		func(c *call, _ []string) error {
+			return c.ask(func(ctx context.Context, a admin.Admin) error {
+				info, err := a.DiskInfo(ctx, node, "")
+				if err != nil {
+					return err
 				}
-				t.Row(m.gpid.String(), m.from, m.to)
-			}
-			return c.print(&d)
+				var d report.Doc
+				t := d.Table("moves", "gpid", "from", "to")
+				for _, m := range planDisks(info) {
+					if !plan {
+						if err := a.MigrateDisk(ctx, node, m.gpid, m.from, m.to); err != nil {
+							return errors.Join(c.print(&d), fmt.Errorf("%v from %s to %s: %w", m.gpid, m.from, m.to, err))
+						}
+					}
+					t.Row(m.gpid.String(), m.from, m.to)
+				}
+				return c.print(&d)
+			})
 		})
-	})
 	s.nodeFlag(cmd, &node, "node", true)
 	cmd.Flags().BoolVar(&plan, "plan", false, "only say what would be moved")
 	return cmd
@@ -270,27 +271,28 @@ var (
 func (s *Shell) hotkeyCommand() *cobra.Command {
 	var app, part int32
 	var kind, act, address string
-	cmd := s.command(groupNodes, "detect_hotkey", "find the hash key that draws most of a partition's traffic", func(c *call, _ []string) error {
-		k, ok := hotkeyTypes[kind]
-		if !ok {
-			return usagef("hotkey_type %q: want read or write", kind)
-		}
-		action, ok := hotkeyActions[act]
-		if !ok {
-			return usagef("detect_action %q: want start, stop or query", act)
-		}
-		return c.ask(func(ctx context.Context, a admin.Admin) error {
-			key, hint, err := a.DetectHotkey(ctx, address, proto.GPID{App: app, Part: part}, k, action)
-			if err != nil {
-				return err
+	cmd := s.command(groupNodes, "detect_hotkey", "find the hash key that draws most of a partition's traffic",
+		func(c *call, _ []string) error {
+			k, ok := hotkeyTypes[kind]
+			if !ok {
+				return usagef("hotkey_type %q: want read or write", kind)
 			}
-			text := cmp.Or(hint, "OK")
-			if key != "" {
-				text = fmt.Sprintf("the hot key is \"%s\"", key)
+			action, ok := hotkeyActions[act]
+			if !ok {
+				return usagef("detect_action %q: want start, stop or query", act)
 			}
-			return c.out.Object(text, "hotkey", orNil(key), "hint", orNil(hint))
+			return c.ask(func(ctx context.Context, a admin.Admin) error {
+				key, hint, err := a.DetectHotkey(ctx, address, proto.GPID{App: app, Part: part}, k, action)
+				if err != nil {
+					return err
+				}
+				text := cmp.Or(hint, "OK")
+				if key != "" {
+					text = fmt.Sprintf("the hot key is \"%s\"", key)
+				}
+				return c.out.Object(text, "hotkey", orNil(key), "hint", orNil(hint))
+			})
 		})
-	})
 	f := cmd.Flags()
 	f.Int32VarP(&app, "app_id", "a", 0, "id of the table")
 	f.Int32VarP(&part, "partition_index", "p", 0, "partition")

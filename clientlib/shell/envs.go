@@ -15,41 +15,44 @@ import (
 func (s *Shell) envCommands() []*cobra.Command {
 	all := false
 	prefix := ""
-	clearEnvs := s.command(groupTables, "clear_app_envs", "remove environment variables of the table in use", func(c *call, _ []string) error {
-		if all == (prefix != "") {
-			return usagef("give either --all or --prefix")
-		}
-		return c.envs("the environment of table %s is cleared", func(ctx context.Context, a admin.Admin, table string) error {
-			if all {
-				if err := c.confirm("Every environment variable of table " + table + " will be removed."); err != nil {
-					return err
-				}
+	clearEnvs := s.command(groupTables, "clear_app_envs", "remove environment variables of the table in use",
+		func(c *call, _ []string) error {
+			if all == (prefix != "") {
+				return usagef("give either --all or --prefix")
 			}
-			return a.ClearEnvs(ctx, table, prefix)
+			return c.envs("the environment of table %s is cleared", func(ctx context.Context, a admin.Admin, table string) error {
+				if all {
+					if err := c.confirm("Every environment variable of table " + table + " will be removed."); err != nil {
+						return err
+					}
+				}
+				return a.ClearEnvs(ctx, table, prefix)
+			})
 		})
-	})
 	clearEnvs.Flags().BoolVarP(&all, "all", "a", false, "all of them")
 	clearEnvs.Flags().StringVarP(&prefix, "prefix", "p", "", "those that begin so")
 	count := s.command(groupTables, "set_replica_count <app_name> <replica_count>", "change how many members each partition has", (*call).setReplicaCount)
 	count.ValidArgsFunction = s.completeTable
-	get := s.command(groupTables, "get_replica_count <app_name>", "how many members each partition shall have", func(c *call, args []string) error {
-		return c.ask(func(ctx context.Context, a admin.Admin) error {
-			n, err := a.ReplicaCount(ctx, args[0])
-			if err != nil {
-				return err
-			}
-			return c.out.Object(fmt.Sprintf("the replica count of app(%s) is %d", args[0], n), "app_name", args[0], "max_replica_count", n)
+	get := s.command(groupTables, "get_replica_count <app_name>", "how many members each partition shall have",
+		func(c *call, args []string) error {
+			return c.ask(func(ctx context.Context, a admin.Admin) error {
+				n, err := a.ReplicaCount(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				return c.out.Object(fmt.Sprintf("the replica count of app(%s) is %d", args[0], n), "app_name", args[0], "max_replica_count", n)
+			})
 		})
-	})
 	get.ValidArgsFunction = s.completeTable
 	return []*cobra.Command{
 		note(s.command(groupTables, "get_app_envs", "environment of the table in use", (*call).getEnvs), noteWatch),
 		s.command(groupTables, "set_app_envs <key> <value> [key value...]", "set environment variables of the table in use", (*call).setEnvs),
-		s.command(groupTables, "del_app_envs <key> [key...]", "remove environment variables of the table in use", func(c *call, args []string) error {
-			return c.envs("removed from the environment of table %s", func(ctx context.Context, a admin.Admin, table string) error {
-				return a.DelEnvs(ctx, table, args...)
-			})
-		}),
+		s.command(groupTables, "del_app_envs <key> [key...]", "remove environment variables of the table in use",
+			func(c *call, args []string) error {
+				return c.envs("removed from the environment of table %s", func(ctx context.Context, a admin.Admin, table string) error {
+					return a.DelEnvs(ctx, table, args...)
+				})
+			}),
 		note(clearEnvs, noteDanger), get, note(count, noteDanger),
 		s.idempotentCommand("get_atomic_idempotent", "whether atomic writes are made idempotent", nil),
 		s.idempotentCommand("enable_atomic_idempotent", "make atomic writes idempotent before they are replicated", ptr(true)),

@@ -32,14 +32,15 @@ func (s *Shell) jobCommands() []*cobra.Command {
 		func(ctx context.Context, a admin.Admin, args []string) (admin.Job, error) {
 			return a.Decommission(ctx, args[0])
 		})
-	back := s.command(groupJobs, "return_node <node>", "let a drained or decommissioned node take replicas again", func(c *call, args []string) error {
-		return c.ask(func(ctx context.Context, a admin.Admin) error {
-			if err := a.Return(ctx, args[0]); err != nil {
-				return err
-			}
-			return c.done("node %s takes replicas again", args[0])
+	back := s.command(groupJobs, "return_node <node>", "let a drained or decommissioned node take replicas again",
+		func(c *call, args []string) error {
+			return c.ask(func(ctx context.Context, a admin.Admin) error {
+				if err := a.Return(ctx, args[0]); err != nil {
+					return err
+				}
+				return c.done("node %s takes replicas again", args[0])
+			})
 		})
-	})
 	for _, cmd := range []*cobra.Command{drain, decommission, back} {
 		cmd.ValidArgsFunction = s.completeNode
 	}

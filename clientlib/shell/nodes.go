@@ -206,26 +206,27 @@ func (s *Shell) recoverCommand() *cobra.Command {
 	var file, list string
 	var wait int64
 	var skipBad, skipLost bool
-	cmd := s.command(groupCluster, "recover", "build the tables of an empty meta group anew from what replica servers hold", func(c *call, _ []string) error {
-		nodes, err := recoveryNodes(file, list)
-		if err != nil {
-			return err
-		}
-		if err := c.confirm(fmt.Sprintf("Tables will be built from what %d nodes hold.", len(nodes))); err != nil {
-			return err
-		}
-		a, err := c.admin()
-		if err != nil {
-			return err
-		}
-		ctx, cancel := context.WithTimeout(c.ctx, time.Duration(wait)*time.Second)
-		defer cancel()
-		hint, err := a.Recover(ctx, nodes, skipBad, skipLost)
-		if err != nil {
-			return err
-		}
-		return c.out.Object(strings.TrimSpace("recovered "+hint), "done", true, "hint", hint)
-	})
+	cmd := s.command(groupCluster, "recover", "build the tables of an empty meta group anew from what replica servers hold",
+		func(c *call, _ []string) error {
+			nodes, err := recoveryNodes(file, list)
+			if err != nil {
+				return err
+			}
+			if err := c.confirm(fmt.Sprintf("Tables will be built from what %d nodes hold.", len(nodes))); err != nil {
+				return err
+			}
+			a, err := c.admin()
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(c.ctx, time.Duration(wait)*time.Second)
+			defer cancel()
+			hint, err := a.Recover(ctx, nodes, skipBad, skipLost)
+			if err != nil {
+				return err
+			}
+			return c.out.Object(strings.TrimSpace("recovered "+hint), "done", true, "hint", hint)
+		})
 	f := cmd.Flags()
 	f.StringVarP(&file, "node_list_file", "f", "", "file with one node (HOST:PORT) a line")
 	f.StringVarP(&list, "node_list_str", "s", "", "nodes, with commas between")
@@ -267,37 +268,38 @@ func recoveryNodes(file, list string) ([]proto.RPCAddress, error) {
 func (s *Shell) diagnoseCommand() *cobra.Command {
 	var gpid string
 	var diagnose, auto, skip bool
-	cmd := s.command(groupCluster, "ddd_diagnose", "partitions of which all members are dead, and what can be done", func(c *call, _ []string) error {
-		g, err := wildcard(gpid)
-		if err != nil {
-			return err
-		}
-		return c.ask(func(ctx context.Context, a admin.Admin) error {
-			parts, err := a.Diagnose(ctx, g)
+	cmd := s.command(groupCluster, "ddd_diagnose", "partitions of which all members are dead, and what can be done",
+		func(c *call, _ []string) error {
+			g, err := wildcard(gpid)
 			if err != nil {
 				return err
 			}
-			var d report.Doc
-			t := d.Table("dead_partitions", "partition", "reason", "node", "alive", "ballot", "committed", "prepared", "dropped_at")
-			for i := range parts {
-				p := &parts[i]
-				for j := range p.Dropped {
-					n := &p.Dropped[j]
-					t.Row(p.Config.PID.String(), p.Reason, either(n.Node, n.HPNode), n.IsAlive, int64(n.Ballot),
-						int64(n.LastCommittedDecree), int64(n.LastPreparedDecree), time.UnixMilli(n.DropTimeMS))
+			return c.ask(func(ctx context.Context, a admin.Admin) error {
+				parts, err := a.Diagnose(ctx, g)
+				if err != nil {
+					return err
 				}
-				if len(p.Dropped) == 0 {
-					t.Row(p.Config.PID.String(), p.Reason, nil, nil, nil, nil, nil, nil)
+				var d report.Doc
+				t := d.Table("dead_partitions", "partition", "reason", "node", "alive", "ballot", "committed", "prepared", "dropped_at")
+				for i := range parts {
+					p := &parts[i]
+					for j := range p.Dropped {
+						n := &p.Dropped[j]
+						t.Row(p.Config.PID.String(), p.Reason, either(n.Node, n.HPNode), n.IsAlive, int64(n.Ballot),
+							int64(n.LastCommittedDecree), int64(n.LastPreparedDecree), time.UnixMilli(n.DropTimeMS))
+					}
+					if len(p.Dropped) == 0 {
+						t.Row(p.Config.PID.String(), p.Reason, nil, nil, nil, nil, nil, nil)
+					}
 				}
-			}
-			d.Fields("summary").Set("dead_partition_count", len(parts))
-			if err := c.print(&d); err != nil || !diagnose && !auto {
-				return err
-			}
-			c.yes = c.yes || skip || auto
-			return c.revive(ctx, a, parts)
+				d.Fields("summary").Set("dead_partition_count", len(parts))
+				if err := c.print(&d); err != nil || !diagnose && !auto {
+					return err
+				}
+				c.yes = c.yes || skip || auto
+				return c.revive(ctx, a, parts)
+			})
 		})
-	})
 	f := cmd.Flags()
 	f.StringVarP(&gpid, "gpid", "g", "", "only these: APP_ID or APP_ID.INDEX")
 	f.BoolVarP(&diagnose, "diagnose", "d", false, "offer to revive each with the member that knows most")
@@ -356,45 +358,46 @@ func (c *call) revive(ctx context.Context, a admin.Admin, parts []proto.DDDParti
 
 // healthCommand is the answer to "is everything all right": one line per table that is not, exit code 1 if any.
 func (s *Shell) healthCommand() *cobra.Command {
-	return note(s.command(groupCluster, "health", "whether nodes and partitions are as they should be; exit code 1 if not", func(c *call, _ []string) error {
-		return c.ask(func(ctx context.Context, a admin.Admin) error {
-			nodes, err := a.ListNodes(ctx, proto.NodeInvalid)
-			if err != nil {
-				return err
-			}
-			all, err := configs(ctx, a)
-			if err != nil {
-				return err
-			}
-			var d report.Doc
-			dead := 0
-			for i := range nodes {
-				if nodes[i].Status != proto.NodeAlive {
-					dead++
+	return note(s.command(groupCluster, "health", "whether nodes and partitions are as they should be; exit code 1 if not",
+		func(c *call, _ []string) error {
+			return c.ask(func(ctx context.Context, a admin.Admin) error {
+				nodes, err := a.ListNodes(ctx, proto.NodeInvalid)
+				if err != nil {
+					return err
 				}
-			}
-			t := d.Table("tables", "app_name", "partitions", "fully_healthy", "unhealthy", "write_unhealthy", "read_unhealthy", "state")
-			var sum health
-			for _, name := range sortedKeys(all) {
-				h := healthOf(all[name])
-				sum.add(h)
-				t.Row(name, len(all[name].Partitions), h.full, h.unhealthy, h.write, h.read, h.mark())
-			}
-			state := sum.mark()
-			if dead > 0 {
-				state = report.Bad("degraded")
-			}
-			d.Fields("summary").Set("node_count", len(nodes)).Set("unalive_node_count", dead).
-				Set("fully_healthy", sum.full).Set("unhealthy", sum.unhealthy).Set("state", state)
-			if err := c.print(&d); err != nil {
-				return err
-			}
-			if state.Bad {
-				return errUnhealthy
-			}
-			return nil
-		})
-	}), noteWatch)
+				all, err := configs(ctx, a)
+				if err != nil {
+					return err
+				}
+				var d report.Doc
+				dead := 0
+				for i := range nodes {
+					if nodes[i].Status != proto.NodeAlive {
+						dead++
+					}
+				}
+				t := d.Table("tables", "app_name", "partitions", "fully_healthy", "unhealthy", "write_unhealthy", "read_unhealthy", "state")
+				var sum health
+				for _, name := range sortedKeys(all) {
+					h := healthOf(all[name])
+					sum.add(h)
+					t.Row(name, len(all[name].Partitions), h.full, h.unhealthy, h.write, h.read, h.mark())
+				}
+				state := sum.mark()
+				if dead > 0 {
+					state = report.Bad("degraded")
+				}
+				d.Fields("summary").Set("node_count", len(nodes)).Set("unalive_node_count", dead).
+					Set("fully_healthy", sum.full).Set("unhealthy", sum.unhealthy).Set("state", state)
+				if err := c.print(&d); err != nil {
+					return err
+				}
+				if state.Bad {
+					return errUnhealthy
+				}
+				return nil
+			})
+		}), noteWatch)
 }
 
 var errUnhealthy = errors.New("the cluster is not fully healthy")

@@ -193,7 +193,7 @@ func (s *Shell) rangeDelCommand() *cobra.Command {
 	f.StringVarP(&log, "output", "o", "", "file for the sort keys that were removed")
 	f.BoolVarP(&silent, "silent", "i", false, "do not print the sort keys")
 	f.Bool("yes", false, "do not ask for confirmation")
-	return note(cmd, noteDanger)
+	return note(cmd, noteDanger, noteLog)
 }
 
 func (c *call) deleteRange(h hashScan, each func(sortKey []byte) error) (removed int, err error) {

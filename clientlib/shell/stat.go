@@ -215,20 +215,21 @@ func (s *Shell) appStatCommand() *cobra.Command {
 	var table string
 	var only, usage bool
 	var interval int64
-	cmd := s.command(groupTables, "app_stat", "traffic and size of each table, or of the partitions of one", func(c *call, _ []string) error {
-		traffic := slices.Concat(trafficColumns, trafficExtra)
-		if only {
-			traffic = trafficColumns
-		}
-		if usage && !only {
-			traffic = nil
-		}
-		storage := storageColumns
-		if only {
-			storage = nil
-		}
-		return c.appStat(table, traffic, storage, interval)
-	})
+	cmd := s.command(groupTables, "app_stat", "traffic and size of each table, or of the partitions of one",
+		func(c *call, _ []string) error {
+			traffic := slices.Concat(trafficColumns, trafficExtra)
+			if only {
+				traffic = trafficColumns
+			}
+			if usage && !only {
+				traffic = nil
+			}
+			storage := storageColumns
+			if only {
+				storage = nil
+			}
+			return c.appStat(table, traffic, storage, interval)
+		})
 	f := cmd.Flags()
 	f.StringVarP(&table, "app_name", "a", "", "the partitions of this table")
 	f.BoolVarP(&only, "only_qps", "q", false, "traffic only")

@@ -288,18 +288,19 @@ func (s *Shell) renameCommand() *cobra.Command {
 func (s *Shell) compactCommand() *cobra.Command {
 	var level, most int32
 	var bottommost bool
-	cmd := s.command(groupTables, "start_manual_compact <app_name>", "compact every replica of a table", func(c *call, args []string) error {
-		spec := admin.CompactSpec{Bottommost: bottommost, MaxRunning: most}
-		if c.cmd.Flags().Changed("target_level") {
-			spec.TargetLevel = &level
-		}
-		return c.ask(func(ctx context.Context, a admin.Admin) error {
-			if err := a.StartManualCompact(ctx, args[0], spec); err != nil {
-				return err
+	cmd := s.command(groupTables, "start_manual_compact <app_name>", "compact every replica of a table",
+		func(c *call, args []string) error {
+			spec := admin.CompactSpec{Bottommost: bottommost, MaxRunning: most}
+			if c.cmd.Flags().Changed("target_level") {
+				spec.TargetLevel = &level
 			}
-			return c.done("compaction of %q has begun", args[0])
+			return c.ask(func(ctx context.Context, a admin.Admin) error {
+				if err := a.StartManualCompact(ctx, args[0], spec); err != nil {
+					return err
+				}
+				return c.done("compaction of %q has begun", args[0])
+			})
 		})
-	})
 	f := cmd.Flags()
 	f.Int32VarP(&level, "target_level", "l", -1, "level to compact into, -1 for the servers' choice")
 	f.BoolVarP(&bottommost, "bottommost", "b", false, "rewrite the last level too")
@@ -309,15 +310,16 @@ func (s *Shell) compactCommand() *cobra.Command {
 }
 
 func (s *Shell) compactStatusCommand() *cobra.Command {
-	cmd := s.command(groupTables, "query_manual_compact <app_name>", "how far the compaction of a table is", func(c *call, args []string) error {
-		return c.ask(func(ctx context.Context, a admin.Admin) error {
-			done, err := a.ManualCompactProgress(ctx, args[0])
-			if err != nil {
-				return err
-			}
-			return c.out.Object(fmt.Sprintf("%d%% of the replicas have finished", done), "progress", done)
+	cmd := s.command(groupTables, "query_manual_compact <app_name>", "how far the compaction of a table is",
+		func(c *call, args []string) error {
+			return c.ask(func(ctx context.Context, a admin.Admin) error {
+				done, err := a.ManualCompactProgress(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				return c.out.Object(fmt.Sprintf("%d%% of the replicas have finished", done), "progress", done)
+			})
 		})
-	})
 	cmd.ValidArgsFunction = s.completeTable
 	return note(cmd, noteWatch)
 }

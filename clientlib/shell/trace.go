@@ -17,10 +17,11 @@ func (s *Shell) traceCommands() []*cobra.Command {
 		"perform one request and tell where its time went", (*call).trace), noteNoDash)
 	trace.ValidArgs = []string{"get", "ttl", "set", "remove", "incr"}
 	var t targets
-	slow := s.command(groupCluster, "slow_log [count]", "the requests that were slow, and where their time went", func(c *call, args []string) error {
-		t.kind = "replica-server"
-		return c.remote(&t, "slow-log", args)
-	})
+	slow := s.command(groupCluster, "slow_log [count]", "the requests that were slow, and where their time went",
+		func(c *call, args []string) error {
+			t.kind = "replica-server"
+			return c.remote(&t, "slow-log", args)
+		})
 	slow.Flags().StringVarP(&t.list, "node_list", "l", "", "only these servers, HOST:PORT,HOST:PORT")
 	resolveFlag(slow, &t.names)
 	flagWords(slow, "node_list", s.completeNodes)
