@@ -101,7 +101,7 @@ func TestJobs(t *testing.T) {
 			}
 		}
 	}
-	if _, _, text := g.page(leader, "/meta/nodes?detail", ""); !strings.Contains(text, `"mode":"drained"`) {
+	if _, _, text := g.page(leader, "/meta/node/list", ""); strings.Count(text, `"mode": "drained"`) != 1 || strings.Count(text, `"mode": "in service"`) != 2 {
 		t.Errorf("nodes: %s", text)
 	}
 	g.ok("node.return", victim)
@@ -123,6 +123,58 @@ func TestJobs(t *testing.T) {
 	}
 	if list, _ := g.ok("jobs")["jobs"].([]any); len(list) != 2 {
 		t.Errorf("jobs: %v", list)
+	}
+}
+
+// TestPages: the pages of tables, nodes and the cluster, and what they answer to nonsense.
+func TestPages(t *testing.T) {
+	g := startGroup(t, 1)
+	for i := 1; i <= 3; i++ {
+		startNode(t, i, g.metas())
+	}
+	g.create("t", 4, 3)
+	g.members("t", 3)
+	g.create("gone", 1, 1)
+	var drop proto.DropAppResponse
+	if err := ask(t, g.peers[0].Address, proto.CodeCMDropApp, &proto.DropAppRequest{AppName: "gone"}, &drop); err != proto.ErrOK {
+		t.Fatal(err)
+	}
+	for path, want := range map[string][]string{
+		"/meta/app?name=t":        {`"general":{"app_id":"1","app_name":"t","max_replica_count":"3","partition_count":"4"}`},
+		"/meta/app?name=t&detail": {`"fully_healthy_partition_count":"4"`, `"replica_count":"3/3"`, `"total":{"node":"total","primary":"4","secondary":"8","total":"12"}`},
+		"/meta/apps":              {`"status":"AVAILABLE"`, `"status":"DROPPED"`, `"total_app_count":"2"`},
+		"/meta/apps?detail":       {`"fully_healthy":"4"`, `"fully_healthy_app_count":"1"`},
+		"/meta/nodes":             {`"alive_node_count":"3"`, `"status":"ALIVE"`},
+		"/meta/nodes?detail":      {`"replica_count":"4"`},
+		"/meta/cluster":           {`"meta_function_level":"steady"`, `"primary_meta_server":"` + g.peers[0].Address + `"`},
+		"/meta/members":           {`"leader": true`},
+		"/meta/jobs":              {`"jobs": []`},
+		"/recentStartTime":        {`"RecentStartTime":"20`},
+	} {
+		status, _, text := g.page(0, path, "")
+		if status != 200 {
+			t.Errorf("%s: status %d", path, status)
+		}
+		for _, w := range want {
+			if !strings.Contains(text, w) {
+				t.Errorf("%s: %s is not in %s", path, w, text)
+			}
+		}
+	}
+	for path, want := range map[string]struct {
+		status int
+		text   string
+	}{
+		"/meta/app?name=none":          {404, `table not found: "none"`},
+		"/meta/app?name=t&bogus":       {400, ""},
+		"/meta/nodes?x=1":              {400, ""},
+		"/meta/apps?detail=1&detail=2": {400, "failed to parse request: ERR_INVALID_PARAMETERS: duplicate parameter: detail"},
+		"/meta/nothing":                {404, `service not found for "meta/nothing"`},
+		"/meta/job?id=x":               {200, "{\n  \"error\": \"invalid arguments: want the number of a job\"\n}\n"},
+	} {
+		if status, _, text := g.page(0, path, ""); status != want.status || text != want.text {
+			t.Errorf("%s: %d %q, want %d %q", path, status, text, want.status, want.text)
+		}
 	}
 }
 

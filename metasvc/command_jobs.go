@@ -20,6 +20,14 @@ var jobCommands = []command{
 	control("cancel", "End a job; what is done stays done"),
 	start("drain", "node.drain", "Hand over what a node serves and take it out of its groups, before it is restarted"),
 	start("decommission", "node.decommission", "Copy everything that a node has to others, before it goes for ever"),
+	{"node.list", "List the replica servers with their modes and zones", "", func(s *Server, _ []string, reply func(string)) {
+		s.ask(&core.NodesRequest{}, reply, func(r *core.AdminResponse) any {
+			if r.Nodes == nil {
+				r.Nodes = []core.NodeView{}
+			}
+			return map[string]any{"error": "ok", "nodes": r.Nodes}
+		})
+	}},
 	{"node.return", "Have a node take replicas again", "<host:port>", withNode(func(s *Server, node string, reply func(string)) {
 		s.ask(&core.ReturnRequest{Node: node}, reply, func(*core.AdminResponse) any { return map[string]string{"error": "ok"} })
 	})},

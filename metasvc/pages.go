@@ -53,6 +53,7 @@ func init() {
 		"meta/job":         {help: "id=<id>. Query a job.", serve: (*Server).pageJobs},
 		"meta/job/start":   {help: "A JSON format of {kind, node, table}. Start a job.", serve: (*Server).postJob},
 		"meta/job/control": {help: "A JSON format of {id, action}. Pause, resume or cancel a job.", serve: (*Server).postControl},
+		"meta/node/list":   {help: "List the replica servers with their modes and zones.", serve: (*Server).pageNodeList},
 		"meta/members":     {help: "List the members of the meta group.", serve: (*Server).pageMembers},
 		"meta/backup":      {help: "Download the state of the cluster as one file.", serve: one((*Server).pageBackup)},
 	}
@@ -83,9 +84,6 @@ type table map[string]any
 
 func (s *Server) pageApp(c *pageCall) httpfront.Response {
 	name := c.query.Get("name")
-	if name == "" {
-		return badRequest("app name shouldn't be empty")
-	}
 	v := s.core.ViewApp(name)
 	if v == nil {
 		return httpfront.Response{Status: 404, Body: fmt.Appendf(nil, "table not found: %q", name)}
@@ -210,7 +208,6 @@ func (s *Server) pageNodes(c *pageCall) httpfront.Response {
 			row["replica_count"] = strconv.Itoa(n.Replicas)
 			row["primary_count"] = strconv.Itoa(n.Primaries)
 			row["secondary_count"] = strconv.Itoa(n.Replicas - n.Primaries)
-			row["mode"], row["zone"] = n.Mode, n.Zone
 		}
 		details[n.Address] = row
 	}

@@ -24,6 +24,10 @@ func (s *Server) pageJobs(c *pageCall, reply func(httpfront.Response)) {
 	commands["job"].run(s, []string{c.query.Get("id")}, jsonText(reply))
 }
 
+func (s *Server) pageNodeList(_ *pageCall, reply func(httpfront.Response)) {
+	commands["node.list"].run(s, nil, jsonText(reply))
+}
+
 func (s *Server) postJob(c *pageCall, reply func(httpfront.Response)) {
 	var body struct{ Kind, Node, Table string }
 	if !jsonBody(c, &body) {

@@ -151,10 +151,14 @@ type JobsRequest struct{ ID int64 }
 
 // AdminResponse answers the calls that Apache Pegasus does not have.
 type AdminResponse struct {
-	Err  proto.ErrCode
-	Hint string
-	Jobs []JobView
+	Err   proto.ErrCode
+	Hint  string
+	Jobs  []JobView
+	Nodes []NodeView
 }
+
+// NodesRequest asks for the nodes with what operators decided about them. Its answer is *AdminResponse.
+type NodesRequest struct{}
 
 // JobView is a job as people see it; JOBS.md explains the fields.
 type JobView struct {

@@ -53,9 +53,13 @@ func (c *Core) ClusterInfo() *proto.ClusterInfoResponse { return c.clusterInfo()
 
 // NodeView is a node with what it serves.
 type NodeView struct {
-	Address, Mode, Zone string
-	Alive               bool
-	Primaries, Replicas int
+	Address   string `json:"address"`
+	Alive     bool   `json:"alive"`
+	Mode      string `json:"mode"` // "in service", "draining", "drained" or "leaving"
+	Zone      string `json:"zone"`
+	Primaries int    `json:"primaries"`
+	Replicas  int    `json:"replicas"`
+	FreeMB    int64  `json:"free_mb"` // room on its good disks; -1: it has not said
 }
 
 // ViewNodes lists the nodes that have an address, in the order of these.
@@ -64,7 +68,7 @@ func (c *Core) ViewNodes() (out []NodeView) {
 		n := c.st.Node(m.id)
 		out = append(out, NodeView{
 			Address: n.Address.String(), Mode: n.Mode.String(), Zone: n.Zone, Alive: m.alive,
-			Primaries: m.primaries - m.assigns, Replicas: m.replicas - m.assigns - m.learning,
+			Primaries: m.primaries - m.assigns, Replicas: m.replicas - m.assigns - m.learning, FreeMB: m.freeMB(),
 		})
 	}
 	return out

@@ -101,6 +101,8 @@ func (c *Core) request(now Now, e Request, out *Effects) {
 		reply(c.queryCompact(r))
 	case *JobsRequest:
 		reply(c.jobList(r))
+	case *NodesRequest:
+		reply(&AdminResponse{Nodes: c.ViewNodes()})
 	case *JobRequest:
 		c.controlJob(now, r, w, out)
 	case *StartRequest:
@@ -303,7 +305,7 @@ func (c *Core) answerResult(w waiter, res Result, out *Effects) {
 		body = &proto.StartAppManualCompactResponse{Err: res.Err, HintMsg: res.Hint}
 	case *proto.QueryAppManualCompactRequest:
 		body = &proto.QueryAppManualCompactResponse{Err: res.Err, HintMsg: res.Hint}
-	case *JobsRequest, *JobRequest, *StartRequest, *ReturnRequest, *OptionRequest:
+	case *JobsRequest, *NodesRequest, *JobRequest, *StartRequest, *ReturnRequest, *OptionRequest:
 		resp := &AdminResponse{Err: res.Err, Hint: res.Hint}
 		if j := c.st.Job(res.Job); j != nil && c.role == Leading {
 			resp.Jobs = []JobView{c.viewJob(j)}
