@@ -283,8 +283,12 @@ func (m *migration) switchOver(old engine.Store, r *mutlog.Reader, record replic
 	// It is closed before it is renamed: RocksDB would go on making files under the old name.
 	m.err = errors.Join(m.err, m.store.Close())
 	m.store = nil
+	copied := m.tmp.path // where the copy is
 	if m.err == nil {
-		m.err = errors.Join(os.Rename(m.tmp.path, done.dir.path), syncDir(filepath.Dir(done.dir.path)))
+		if m.err = os.Rename(copied, done.dir.path); m.err == nil { // fails when something else is there
+			copied = done.dir.path
+			m.err = syncDir(filepath.Dir(copied))
+		}
 	}
 	if m.err == nil {
 		var store *rocks.Store
@@ -293,7 +297,7 @@ func (m *migration) switchOver(old engine.Store, r *mutlog.Reader, record replic
 		}
 	}
 	if m.err != nil {
-		m.err = errors.Join(m.err, os.RemoveAll(m.tmp.path), os.RemoveAll(done.dir.path))
+		m.err = errors.Join(m.err, os.RemoveAll(copied))
 		done.store, done.stays = old, true
 		return done
 	}

@@ -344,3 +344,47 @@ func TestTwinsOfAMove(t *testing.T) {
 		t.Errorf("left: %q", left)
 	}
 }
+
+// A move that does not work leaves the replica where it was, in service, and what is in its way untouched.
+func TestMigrationThatFails(t *testing.T) {
+	other := t.TempDir()
+	g := newGroup(t, []int{1, 1}, func(o *Options) {
+		o.DataDirs = append(o.DataDirs, DataDir{Tag: "other", Path: filepath.Join(other, filepath.Base(o.DataDirs[0].Path))})
+		o.LogDir = o.DataDirs[0].Path
+	})
+	g.meta.groupTable(1, 1, 2)
+	g.full(1, 1, 2)
+	c := g.client()
+	if err := c.put(1, 1, "k", "v"); err != nil {
+		t.Fatal(err)
+	}
+	m := g.secondary(part0)
+	at := onPartition(m.node, part0, func(p *partition) replicaDir { return p.dir })
+	to := m.node.disks.all()[0]
+	if to.tag == at.tag {
+		to = m.node.disks.all()[1]
+	}
+	obstacle := filepath.Join(to.dir(part0).path, "precious")
+	if err := os.MkdirAll(obstacle, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if code, hint := m.migrate(at.tag, to.tag); code != proto.ErrOK {
+		t.Fatal(code, hint)
+	}
+	eventually(t, "the move is given up", func() bool {
+		return onPartition(m.node, part0, func(p *partition) bool { return p.migrating == nil && p.state == replicaOpen })
+	})
+	if now := onPartition(m.node, part0, func(p *partition) replicaDir { return p.dir }); now != at {
+		t.Errorf("the replica is in %v", now)
+	}
+	if _, err := os.Stat(obstacle); err != nil {
+		t.Errorf("what was in the way: %v", err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(to.path, replicasDir, "*"+suffixMoving)); len(left) > 0 {
+		t.Errorf("left: %q", left)
+	}
+	if err := c.put(1, 1, "k", "w"); err != nil {
+		t.Error(err)
+	}
+	g.same(1, 1)
+}
