@@ -2,6 +2,7 @@ package metasvc
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -234,6 +235,22 @@ func TestRegroup(t *testing.T) {
 	if out := g.command(g.leader(), "meta.remove", "nobody:1"); out["error"] == "ok" {
 		t.Error("a stranger was removed")
 	}
+	// What could never be stored is refused: a member that is not there, a group most of which is not there.
+	if out := g.command(g.leader(), "meta.add", "127.0.0.1:1", "127.0.0.1:2"); !strings.Contains(fmt.Sprint(out["error"]), "nobody answers") {
+		t.Errorf("add of a member that is not there: %v", out)
+	}
+	lead := g.leader()
+	var others []int
+	for i, s := range g.servers {
+		if s != nil && i != lead {
+			others = append(others, i)
+		}
+	}
+	g.stop(others[0])
+	if out := g.command(lead, "meta.remove", g.peers[others[1]].Address); !strings.Contains(fmt.Sprint(out["error"]), "only 1 of the 2 members") {
+		t.Errorf("removal of one of two that are left: %v", out)
+	}
+	g.ok("meta.remove", g.peers[others[0]].Address)
 }
 
 // TestBackup: the state is written to a file, and a whole new group begins with it. What nodes know of changes after the backup

@@ -3,6 +3,7 @@ package metasvc
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -51,7 +52,22 @@ func (s *Server) cmdAdd(args []string, reply func(string)) {
 		reply(failure("the group has %d members, which is the most", len(s.members)))
 		return
 	}
-	s.regroup(reply, func() error { return s.journal.Add(journal.Member{ID: args[0], Address: args[1]}) })
+	m := journal.Member{ID: args[0], Address: args[1]}
+	after := []journal.Member{m}
+	for _, o := range s.members {
+		if o.ID != m.ID {
+			after = append(after, o)
+		}
+	}
+	s.regroup(reply, func() error {
+		if !answers(m) {
+			return fmt.Errorf("nobody answers at %s: start the member first", m.Address)
+		}
+		if err := s.majority(after); err != nil {
+			return err
+		}
+		return s.journal.Add(m)
+	})
 }
 
 func (s *Server) cmdRemove(args []string, reply func(string)) {
@@ -61,9 +77,46 @@ func (s *Server) cmdRemove(args []string, reply func(string)) {
 	case !s.isMember(args[0]):
 		reply(failure("'%s' is no member", args[0]))
 	default:
-		s.regroup(reply, func() error { return s.journal.Remove(args[0]) })
+		var after []journal.Member
+		for _, m := range s.members {
+			if m.ID != args[0] {
+				after = append(after, m)
+			}
+		}
+		s.regroup(reply, func() error {
+			if err := s.majority(after); err != nil {
+				return err
+			}
+			return s.journal.Remove(args[0])
+		})
 	}
 }
+
+// majority refuses a group of which too few members answer: a change to it could never be stored, and nothing after it.
+func (s *Server) majority(after []journal.Member) error {
+	alive := 0
+	for _, m := range after {
+		if m.ID == s.opt.Advertise || answers(m) {
+			alive++
+		}
+	}
+	if 2*alive <= len(after) {
+		return fmt.Errorf("only %d of the %d members of the new group answer", alive, len(after))
+	}
+	return nil
+}
+
+// answers tells whether something listens where a member's journal ought to. It blocks.
+func answers(m journal.Member) bool {
+	conn, err := net.DialTimeout("tcp", m.Address, answerTimeout)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}
+
+const answerTimeout = 2 * time.Second
 
 // maxMembers bounds the group; more would only make it slower.
 const maxMembers = 7
