@@ -186,3 +186,48 @@ func TestConsolePages(t *testing.T) {
 		}
 	}
 }
+
+func TestMetaMetrics(t *testing.T) {
+	g := startGroup(t, 3)
+	startNode(t, 1, g.metas())
+	id := g.create("t", 4, 1)
+	g.assigned("t")
+	leader := g.leader()
+	eventually(t, "the table is healthy", func() bool {
+		_, _, text := page(t, g.peers[leader].Address, "/metrics", "")
+		return strings.Contains(text, `pegasus_meta_partitions{health="healthy",table="t"} 4`) && strings.Contains(text, "pegasus_meta_leading 1") &&
+			strings.Contains(text, `pegasus_meta_nodes{state="alive"} 1`) && strings.Contains(text, "go_goroutines")
+	})
+	if _, header, text := page(t, g.peers[(leader+1)%3].Address, "/metrics", ""); !strings.Contains(text, "pegasus_meta_leading 0") ||
+		strings.Contains(text, "pegasus_meta_nodes") || !strings.HasPrefix(header.Get("Content-Type"), "text/plain; version=0.0.4") {
+		t.Errorf("a follower's metrics, %v:\n%s", header, text)
+	}
+	var out struct {
+		Role     string
+		Entities []struct {
+			ID      string
+			Metrics []struct {
+				Name  string
+				Value int64
+			}
+		}
+	}
+	ask := func(query string) {
+		t.Helper()
+		status, _, body := page(t, g.peers[leader].Address, "/metrics?"+query, "")
+		if err := json.Unmarshal([]byte(body), &out); status != 200 || err != nil {
+			t.Fatalf("%s: %d %v %s", query, status, err, body)
+		}
+	}
+	ask("types=table&metrics=healthy_partitions")
+	if len(out.Entities) != 1 || out.Entities[0].ID != fmt.Sprintf("table@%d", id) || out.Entities[0].Metrics[0].Value != 4 || out.Role != "meta" {
+		t.Errorf("%+v", out)
+	}
+	ask(fmt.Sprintf("types=partition&attributes=table_id,%d", id))
+	if len(out.Entities) != 4 || out.Entities[1].ID != fmt.Sprintf("partition@%d.1", id) || out.Entities[1].Metrics[0].Value < 1 {
+		t.Errorf("%+v", out)
+	}
+	if status, _, body := page(t, g.peers[leader].Address, "/metrics?types=a&types=b", ""); status != 400 || !strings.Contains(body, "duplicate parameter: types") {
+		t.Errorf("%d %s", status, body)
+	}
+}

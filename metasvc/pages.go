@@ -55,7 +55,9 @@ func init() {
 		"meta/job/control": {help: "A JSON format of {id, action}. Pause, resume or cancel a job.", serve: (*Server).postControl},
 		"meta/node/list":   {help: "List the replica servers with their modes and zones.", serve: (*Server).pageNodeList},
 		"meta/members":     {help: "List the members of the meta group.", serve: (*Server).pageMembers},
-		"meta/backup":      {help: "Download the state of the cluster as one file.", serve: one((*Server).pageBackup)},
+		"metrics": {help: "[with_metric_fields=field1,field2,...][&types=type1,type2,...][&ids=id1,id2,...][&attributes=attr1,value1,attr2,value2,...][&metrics=metric1,metric2,...][&detail=true|false]Query the node metrics. Without a query: in the format of Prometheus.",
+			serve: (*Server).pageMetrics},
+		"meta/backup": {help: "Download the state of the cluster as one file.", serve: one((*Server).pageBackup)},
 	}
 }
 

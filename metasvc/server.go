@@ -19,7 +19,9 @@ import (
 	"pegasus/metasvc/core"
 	"pegasus/metasvc/journal"
 	"pegasus/netcore/invariant"
+	"pegasus/netcore/lane"
 	"pegasus/netcore/loop"
+	"pegasus/netcore/metric/export"
 	"pegasus/netcore/proto"
 )
 
@@ -96,6 +98,8 @@ type Server struct {
 	members []journal.Member // of the meta group, likewise
 	// changing: a change of the meta group is under way; one at a time.
 	changing bool
+	export   *export.Exporter
+	pages    *lane.Lane // where pages are made that take long
 }
 
 // call is a client request that core has not answered yet.
@@ -150,13 +154,16 @@ func Start(opt Options) (_ *Server, err error) {
 	}
 	s.core = core.New(co)
 	s.watch = newWatcher(s)
+	s.export = export.New()
+	s.export.Gauge("pegasus_build_info", "Version of the server, always 1.", "version", opt.Version, "commit", opt.Commit).Set(1)
+	s.pages = lane.New("pages", pageWorkers, pageQueue)
 
 	s.loop, err = loop.Start(loop.Config{
 		Name: "meta", Addrs: []string{opt.Listen}, MaxSessions: maxSessions, MaxInbound: maxInbound,
 		Logger: opt.Logger, OnFatal: s.fatal,
 	}, s)
 	if err != nil {
-		return nil, fmt.Errorf("metasvc: %w", err)
+		return nil, errors.Join(fmt.Errorf("metasvc: %w", err), s.stopPages())
 	}
 	close(s.opened)
 	j, err := journal.Open(journal.Config{
@@ -198,7 +205,12 @@ func (s *Server) Stop() error {
 func (s *Server) stopLoop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopDeadline)
 	defer cancel()
-	return s.loop.Stop(ctx)
+	return errors.Join(s.loop.Stop(ctx), s.stopPages())
+}
+
+func (s *Server) stopPages() error {
+	s.pages.Close()
+	return s.export.Close()
 }
 
 func (s *Server) fatal(err error) {

@@ -68,7 +68,6 @@ var skips = []skip{
 	{selector{name: "meta_dup_bulkload", rpc: "HTTP"}, false, "backup, duplication and bulk load are not served"},
 	{selector{name: "envs_and_wrong_server", from: 2, to: 2}, false, "the recording lacks the texts behind its first part"},
 	{selector{name: "replica_paths", from: 2}, false, onlyVersion},
-	{selector{name: "metrics_*", target: golden.TargetMeta}, false, onlyVersion},
 }
 
 const (
