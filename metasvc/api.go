@@ -10,6 +10,7 @@ import (
 
 	"pegasus/metasvc/console"
 	"pegasus/metasvc/core"
+	"pegasus/metasvc/journal"
 	"pegasus/netcore/httpfront"
 )
 
@@ -31,7 +32,7 @@ func (s *Server) consolePage(path string, req *httpfront.Request) (r httpfront.R
 	if !below {
 		return r, false
 	}
-	script := slices.ContainsFunc(s.opt.Peers, func(p Peer) bool { return req.Origin == "http://"+p.Address })
+	script := slices.ContainsFunc(s.members, func(m journal.Member) bool { return req.Origin == "http://"+m.ID })
 	r = s.api(name, req, script)
 	r.NoStore = true
 	if script {
@@ -87,7 +88,7 @@ func (s *Server) api(name string, req *httpfront.Request, script bool) httpfront
 // toLeader sends the client to the meta that knows. A browser does not follow a redirect from one foreign origin to another and
 // come out with its own; its script is told in words.
 func (s *Server) toLeader(req *httpfront.Request, script bool) httpfront.Response {
-	a := s.watch.leader
+	a := s.leaderAddress()
 	if a == s.opt.Advertise {
 		a = "" // elected, and not ready yet
 	}

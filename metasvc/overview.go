@@ -18,6 +18,7 @@ import (
 const (
 	concernsShown = 200
 	hotShown      = 30
+	jobsShown     = 100
 	// An overview looks at every partition. It is made again when it is as old as overviewAge and as overviewShare times what it
 	// took to make: however large the cluster and however many look at it, that is the share of the loop that it costs.
 	overviewAge   = time.Second
@@ -50,11 +51,11 @@ func (w *watcher) look() *console.Overview {
 	c, st := w.s.core, w.s.core.State()
 	v := &console.Overview{
 		Cluster: w.s.opt.ClusterName, Version: w.s.opt.Version, Now: w.s.loop.WallMicros() / 1000, Leader: w.s.opt.Advertise,
-		Level: strings.TrimPrefix(c.Level().String(), "fl_"), Revision: st.Revision(), Tables: []console.Table{}, Concerns: []console.Concern{}, Jobs: []console.Job{},
+		Level: strings.TrimPrefix(c.Level().String(), "fl_"), Revision: st.Revision(), Tables: []console.Table{}, Concerns: []console.Concern{}, Jobs: []core.JobView{},
 		Nodes: w.lookNodes(), Hot: []console.Hot{},
 	}
-	for _, p := range w.s.opt.Peers {
-		v.Metas = append(v.Metas, p.Address)
+	for _, m := range w.s.members {
+		v.Metas = append(v.Metas, m.ID)
 	}
 	loads := w.loads()
 	for _, a := range st.Tables() {
@@ -68,6 +69,14 @@ func (w *watcher) look() *console.Overview {
 				GPID: g.String(), Table: a.Info.AppName, Health: h.String(), Doing: c.Doing(w.now(), a, i),
 			})
 		}))
+	}
+	for _, j := range slices.Backward(st.Jobs()) {
+		if len(v.Jobs) == jobsShown {
+			break
+		}
+		if job, ok := c.ViewJob(j.ID); ok {
+			v.Jobs = append(v.Jobs, job)
+		}
 	}
 	for node, s := range w.status {
 		for i := range s.Replicas {
@@ -144,7 +153,7 @@ func (w *watcher) node(n *core.NodeLook) console.Node {
 	out := console.Node{
 		ID: n.ID.String(), Address: n.Address.String(), Alive: n.Alive, Connected: n.Connected, SilentMS: n.Silent.Milliseconds(),
 		Shards: n.Shards, Primaries: n.Primaries, Replicas: n.Replicas, Learning: n.Learning, Failed: n.Failed, Disks: []console.Disk{},
-		Mode: "in service",
+		Mode: n.Mode.String(), Zone: n.Zone,
 	}
 	s := w.status[n.ID]
 	if s == nil {

@@ -18,7 +18,6 @@ type watcher struct {
 	role   core.Role
 	alive  map[proto.NodeID]bool
 	status map[proto.NodeID]*proto.NodeStatusReport // newest of each connected node
-	leader string                                   // address of the meta that leads, "" when it is not known
 	cache  overviewCache
 	// before the command that is being applied:
 	cmd *core.Command
@@ -59,12 +58,6 @@ func (w *watcher) config(g proto.GPID) (c proto.PartitionConfig) {
 
 // after is called when the step's effects are known.
 func (w *watcher) after(ev core.Event, effects *core.Effects) {
-	if l, ok := ev.(core.Leadership); ok {
-		w.leader = ""
-		if l.Address.IsValid() {
-			w.leader = l.Address.String()
-		}
-	}
 	if role := w.s.core.Role(); role != w.role {
 		w.role = role
 		w.newRole()

@@ -1,5 +1,7 @@
 package console
 
+import "pegasus/metasvc/core"
+
 // The answers of /api/v1, in JSON. API.md explains them to those who use them; fields are only added.
 
 // Overview is GET /api/v1/overview: everything about the cluster that does not grow with the number of partitions.
@@ -15,11 +17,11 @@ type Overview struct {
 	Tables   []Table   `json:"tables"`
 	Concerns []Concern `json:"concerns"`
 	// MoreConcerns is how many are left out of Concerns.
-	MoreConcerns int     `json:"more_concerns"`
-	Jobs         []Job   `json:"jobs"`
-	Hot          []Hot   `json:"hot"`
-	Events       []Event `json:"events"`
-	LastEvent    uint64  `json:"last_event"`
+	MoreConcerns int            `json:"more_concerns"`
+	Jobs         []core.JobView `json:"jobs"` // the newest first, at most 100; see JOBS.md
+	Hot          []Hot          `json:"hot"`
+	Events       []Event        `json:"events"`
+	LastEvent    uint64         `json:"last_event"`
 }
 
 // Traffic is a load, per second.
@@ -101,25 +103,6 @@ type Concern struct {
 	Table  string `json:"table"`
 	Health string `json:"health"`
 	Doing  string `json:"doing"`
-}
-
-// Job is a long operation, see JOBS.md.
-type Job struct {
-	ID      int64    `json:"id"`
-	Kind    string   `json:"kind"`
-	Status  string   `json:"status"`
-	Step    string   `json:"step"`
-	Steps   []string `json:"steps"`
-	Done    int64    `json:"done"`
-	Total   int64    `json:"total"`
-	Unit    string   `json:"unit"`
-	Waiting string   `json:"waiting"`
-	Reason  string   `json:"reason"`
-	Node    string   `json:"node"`
-	Table   string   `json:"table"`
-	Started int64    `json:"started"`
-	Changed int64    `json:"changed"`
-	Ended   int64    `json:"ended"`
 }
 
 // Hot is a hash key that a partition is asked for often.

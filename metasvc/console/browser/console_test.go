@@ -1,7 +1,9 @@
 package browser
 
 import (
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -174,4 +176,76 @@ func TestMetaFails(t *testing.T) {
 	p.wait("another meta answers", fmt.Sprintf("document.getElementById('link').innerText.startsWith('live') && !document.getElementById('link').innerText.includes(%q)", o.Leader))
 	p.wait("nodes are shown", fmt.Sprintf("document.querySelectorAll('.node').length === %d", len(replicas)))
 	p.shot("meta-failed")
+}
+
+// begin starts a job by HTTP and returns its number.
+func begin(t *testing.T, leader string, job map[string]string) int64 {
+	t.Helper()
+	body, err := json.Marshal(job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.Post("http://"+leader+"/meta/job/start", "application/json", strings.NewReader(string(body)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	var out struct {
+		Error string
+		Job   struct{ ID int64 }
+	}
+	if err := json.NewDecoder(r.Body).Decode(&out); err != nil || out.Error != "ok" {
+		t.Fatalf("%v: %d %v %+v", job, r.StatusCode, err, out)
+	}
+	return out.Job.ID
+}
+
+// A drain and then a balance go on while one looks: the node is marked, the job moves, its events come, the squares move.
+func TestDrainAndBalance(t *testing.T) {
+	o := healthy(t)
+	load(t)
+	p := open(t, desktop, consoleOf(o.Leader))
+	p.wait("all nodes live", fmt.Sprintf("document.querySelectorAll('.node').length === %d", len(replicas)))
+	p.do(chromedp.Evaluate("window.mark = 1", nil))
+	drained := o.Nodes[0].Address
+	card := fmt.Sprintf("[...document.querySelectorAll('.node')].find((n) => n.innerText.includes(%q))", drained)
+	drain := begin(t, o.Leader, map[string]string{"kind": "drain", "node": drained})
+	p.wait("the node is being emptied", card+".classList.contains('draining')")
+	p.wait("its primaries are gone", card+".querySelectorAll('.sq.primary').length === 0")
+	p.shot("drain-cluster")
+	p.goTo("jobs")
+	p.wait("the drain is done", fmt.Sprintf("[...document.querySelectorAll('section')].some((s) => s.innerText.includes('#%d drain') && s.innerText.includes('done'))", drain))
+	p.shot("drain-jobs")
+	p.goTo("events")
+	p.text(fmt.Sprintf("job %d", drain))
+
+	// Back in service it has no primaries: a balance gives it some.
+	onebox(t, "restart", nodeName(t, drained))
+	healthy(t)
+	balance := begin(t, o.Leader, map[string]string{"kind": "balance"})
+	p.goTo("jobs")
+	p.text(fmt.Sprintf("#%d balance", balance))
+	p.shot("balance-jobs")
+	p.goTo("cluster")
+	p.wait("it is primary again", card+".querySelectorAll('.sq.primary').length > 0")
+	p.wait("and in service", "!"+card+".classList.contains('draining')")
+	p.shot("balance-cluster")
+	eventually(t, "the balance is done", func() bool {
+		var now overview
+		if fetch("/api/v1/overview", &now) != nil {
+			return false
+		}
+		for _, j := range now.Jobs {
+			if j.ID == balance {
+				return j.Status == "done"
+			}
+		}
+		return false
+	})
+	p.goTo("jobs")
+	p.wait("both are done", "[...document.querySelectorAll('section')].filter((s) => s.innerText.includes('done')).length >= 2")
+	p.shot("balance-done")
+	if eval[int](p, "window.mark") != 1 {
+		t.Error("the page was loaded again")
+	}
 }
