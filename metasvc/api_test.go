@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pegasus/metasvc/console"
 	"pegasus/netcore/proto"
@@ -17,6 +18,7 @@ import (
 func page(t *testing.T, address, path, origin string) (status int, header http.Header, body string) {
 	t.Helper()
 	client := http.Client{
+		Timeout:       20 * time.Second,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport:     &http.Transport{DisableKeepAlives: true},
 	}
