@@ -18,6 +18,7 @@ import (
 
 	"pegasus/metasvc/core"
 	"pegasus/metasvc/journal"
+	"pegasus/netcore/httpfront"
 	"pegasus/netcore/invariant"
 	"pegasus/netcore/lane"
 	"pegasus/netcore/loop"
@@ -98,6 +99,7 @@ type Server struct {
 	members []journal.Member // of the meta group, likewise
 	// changing: a change of the meta group is under way; one at a time.
 	changing bool
+	config   *httpfront.Config
 	export   *export.Exporter
 	pages    *lane.Lane // where pages are made that take long
 }
@@ -154,6 +156,7 @@ func Start(opt Options) (_ *Server, err error) {
 	}
 	s.core = core.New(co)
 	s.watch = newWatcher(s)
+	s.config = httpfront.NewConfig(opt.Config, nil)
 	s.export = export.New()
 	s.export.Gauge("pegasus_build_info", "Version of the server, always 1.", "version", opt.Version, "commit", opt.Commit).Set(1)
 	s.pages = lane.New("pages", pageWorkers, pageQueue)

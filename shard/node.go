@@ -21,6 +21,7 @@ import (
 	"pegasus/consensus/mutlog"
 	"pegasus/engine/rocks"
 	"pegasus/netcore/disk"
+	"pegasus/netcore/httpfront"
 	"pegasus/netcore/lane"
 	"pegasus/netcore/loop"
 	"pegasus/netcore/peer"
@@ -61,6 +62,8 @@ type Node struct {
 	transferBudget  *transfer.Budget // one for all copies in both directions
 
 	slow      *slowLog
+	slowAfter atomic.Int64      // Options.SlowAfter, or what it was changed to
+	config    *httpfront.Config // belongs to the lane of pages
 	collector *collector
 	pages     *lane.Lane // HTTP pages are made here
 
@@ -90,6 +93,8 @@ func Start(opts Options) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{opts: opts, logger: opts.Logger, started: time.Now(), slow: &slowLog{logger: opts.Logger.Named("slow")}}
+	n.slowAfter.Store(int64(opts.SlowAfter))
+	n.config = n.newConfig()
 	if err := n.start(); err != nil {
 		return nil, errors.Join(err, n.stopLoops(), n.release())
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"pegasus/consensus"
 	"pegasus/netcore/httpfront"
@@ -78,6 +79,9 @@ var pageHelp = map[string]string{
 	"/":                          "List all supported calls.",
 	"/version":                   "Query the server version.",
 	"/recentStartTime":           "Get the server start time.",
+	"/config":                    "name=<config_name>. Gets the details of a specified config.",
+	"/configs":                   "List all configs.",
+	"/updateConfig":              "<key>=<value>. Update the config to the new value.",
 	"/metrics":                   "[with_metric_fields=field1,field2,...][&types=type1,type2,...][&ids=id1,id2,...][&attributes=attr1,value1,attr2,value2,...][&metrics=metric1,metric2,...][&detail=true|false]Query the node metrics. Without a query: in the format of Prometheus.",
 	"/metrics/partitions":        "The metrics in the format of Prometheus, with those of every replica.",
 	"/slow":                      "[count=<n>]. The requests that were slow, and where their time went.",
@@ -91,6 +95,23 @@ func (n *Node) consoleOrigin(origin string) string {
 		return origin
 	}
 	return ""
+}
+
+// newConfig shows the configuration of the node. Pages are made one at a time, which is what it asks for.
+func (n *Node) newConfig() *httpfront.Config {
+	return httpfront.NewConfig(n.opts.ConfigText, map[string]func(string) error{
+		"requests.slow_threshold": func(value string) error {
+			d, err := time.ParseDuration(value)
+			if err != nil || d < 0 || d > time.Hour {
+				return fmt.Errorf("%q: want a duration of 0s to 1h", value)
+			}
+			n.slowAfter.Store(int64(d))
+			for _, sh := range n.shards {
+				sh.deliverLater(&slowChanged{})
+			}
+			return nil
+		},
+	})
 }
 
 // page makes the answer to a request. It may be called from any goroutine but that of a loop.
@@ -113,6 +134,12 @@ func (n *Node) page(req *httpfront.Request) httpfront.Response {
 		return jsonPage(struct{ Version, GitCommit string }{Version, Commit})
 	case "recentStartTime":
 		return jsonPage(struct{ RecentStartTime string }{n.started.Format("2006-01-02 15:04:05")})
+	case "config":
+		return n.config.One(args)
+	case "configs":
+		return n.config.All()
+	case "updateConfig":
+		return n.config.Update(args)
 	case "metrics":
 		if export.Wants(req) {
 			return export.Query(req, n.process(), n.collector.entities)

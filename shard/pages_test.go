@@ -169,7 +169,7 @@ func TestApacheMetrics(t *testing.T) {
 }
 
 func TestPages(t *testing.T) {
-	c := newCluster(t, 2, func(o *Options) { o.SlowAfter = 1 })
+	c := newCluster(t, 2, func(o *Options) { o.SlowAfter, o.ConfigText = 1, "[requests]\nslow_threshold = \"1ns\"\n" })
 	c.table(1, 2, nil)
 	fill(c.dial(), 1, 2, 3, "v")
 	for _, tc := range []struct {
@@ -187,6 +187,10 @@ func TestPages(t *testing.T) {
 		{"/replica/data_version?app_id=9", 404, "app_id=9 not found"},
 		{"/replica/manual_compaction", 400, "app_id should not be empty"},
 		{"/replica/manual_compaction?app_id=9", 200, `{"status":{"finished":0,"idle":0,"queuing":0,"running":0}}`},
+		{"/config?name=requests.slow_threshold", 200, `"value":"1ns"`},
+		{"/updateConfig?requests.slow_threshold=2h", 200, "want a duration"},
+		{"/updateConfig?requests.slow_threshold=1h", 200, `{"update_status":"ERR_OK"}`},
+		{"/configs", 200, `"value":"1h"`},
 		{"/nothing", 404, `service not found for "nothing"`},
 		{"/metrics?types=a&types=b", 400, "ERR_INVALID_PARAMETERS: duplicate parameter: types"},
 		{"/metrics?a=%4", 400, "partial escape"},
@@ -199,6 +203,7 @@ func TestPages(t *testing.T) {
 		_, body := c.page("/replica/data_version?app_id=1")
 		return body == `{"0":{"data_version":"1"},"1":{"data_version":"1"}}`+"\n"
 	})
+	fill(c.dial(), 1, 2, 3, "v") // not slow any more
 	if _, body := c.page("/slow"); !strings.Contains(body, `"op":"put"`) || !strings.Contains(body, `"total":3`) {
 		t.Errorf("/slow: %s", body)
 	}

@@ -229,12 +229,21 @@ func (p *partition) noteLogged(d proto.Decree, now int64) {
 func (p *partition) setSlowAfter() {
 	after := p.settings.SlowQuery
 	if after == 0 {
-		after = p.shard.opts.SlowAfter
+		after = time.Duration(p.shard.node.slowAfter.Load())
 	}
 	if after <= 0 {
 		after = slowDisabled
 	}
 	p.slowAfter = int64(after)
+}
+
+// slowChanged tells a shard that the threshold of the node is another one.
+type slowChanged struct{}
+
+func (*slowChanged) deliver(sh *Shard) {
+	for _, p := range sh.partitions {
+		p.setSlowAfter()
+	}
 }
 
 // slowText is the answer to the remote command slow-log.

@@ -57,6 +57,7 @@ func newSolo(t testing.TB, fsys disk.FS, logDir string, change ...func(*Options)
 	opts.Limits.fillDefaults()
 	s := &solo{t: t, box: make(chan message, 1024), replies: map[int32]proto.Reply{}}
 	n := &Node{opts: opts, logger: opts.Logger, server: []byte("127.0.0.1:1"), id: proto.NodeID{1}, slow: &slowLog{logger: opts.Logger}}
+	n.slowAfter.Store(int64(opts.SlowAfter))
 	n.background = lane.New("background", 1, 1024)
 	n.space = newSpace(fsys, 0, newDisks(nil), logDir, opts.Logger)
 	n.leases = newNodeLeases(n.id, 1, consensus.DefaultTiming())
