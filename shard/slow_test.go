@@ -224,3 +224,37 @@ func (c *testClient) command(cmd string, args ...string) string {
 	}
 	return text
 }
+
+// A write that waits for a member that stands still is blamed on the peers.
+func TestSlowPutIsThePeers(t *testing.T) {
+	g := newGroup(t, []int{1, 1, 1}, func(o *Options) { o.SlowAfter = slowEnough })
+	g.meta.groupTable(1, 1, 3)
+	g.full(1, 1, 3)
+	c := g.client()
+	if err := c.put(1, 1, "warm", "v"); err != nil {
+		t.Fatal(err)
+	}
+	primary, thaw := g.primary(part0), g.secondary(part0).freeze()
+	defer thaw()
+	done := make(chan error, 1)
+	go func() { done <- c.put(1, 1, "waits", "v") }()
+	eventually(t, "the write waits for the member only, and long enough", func() bool {
+		return onPartition(primary.node, part0, func(p *partition) bool {
+			return len(p.inFlight) > 0 && p.inFlight[0].logged != 0 && p.shard.clock()-p.inFlight[0].logged > int64(2*slowEnough)
+		})
+	})
+	thaw()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	entries, _ := primary.node.slow.newest(10)
+	for i := range entries {
+		if e := &entries[i]; string(e.hashKey) == "waits" {
+			if worst := e.slowest(t); worst != "peers" || e.members != 3 {
+				t.Errorf("%v is blamed on %s", e, worst)
+			}
+			return
+		}
+	}
+	t.Errorf("the write is not in the slow log: %v", entries)
+}
