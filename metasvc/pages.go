@@ -32,8 +32,8 @@ type handler struct {
 var pages map[string]handler
 
 func init() {
-	one := func(make func(s *Server, c *pageCall) httpfront.Response) func(*Server, *pageCall, func(httpfront.Response)) {
-		return func(s *Server, c *pageCall, reply func(httpfront.Response)) { reply(make(s, c)) }
+	one := func(page func(s *Server, c *pageCall) httpfront.Response) func(*Server, *pageCall, func(httpfront.Response)) {
+		return func(s *Server, c *pageCall, reply func(httpfront.Response)) { reply(page(s, c)) }
 	}
 	pages = map[string]handler{
 		"":                {help: "List all supported calls.", serve: one(listPages)},

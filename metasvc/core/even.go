@@ -10,12 +10,13 @@ import (
 
 // Limits of what a balance has under way: hand-overs, copies in all, copies to one node, and moves that are counted ahead.
 const (
-	maxBalanceHandOvers   = 16
-	maxBalanceCopies      = 10
-	maxBalanceCopiesTo    = 2
-	countedMoves          = 256
-	maxMoveTries          = 2 // times that a partition's move is given up before the job leaves it alone
-	balanceCountStaleness = 10e9
+	maxBalanceHandOvers = 16
+	maxBalanceCopies    = 10
+	maxBalanceCopiesTo  = 2
+	countedMoves        = 256
+	maxMoveTries        = 2 // times that a partition's move is given up before the job leaves it alone
+	// surveyAgain is after how long a cluster is looked at again in which no register changed: loads may have.
+	surveyAgain = 60e9
 )
 
 // operations are the moves that would make the cluster even, as last counted.
@@ -205,7 +206,7 @@ func (c *Core) autoBalance(now Now, out *Effects) {
 	}
 	rest, _ := c.atRest()
 	alive, all := c.census()
-	if !rest || alive < all || c.counted.revision == c.st.revision && now.Mono-c.counted.at < balanceCountStaleness*6 {
+	if !rest || alive < all || c.counted.revision == c.st.revision && now.Mono-c.counted.at < surveyAgain {
 		return
 	}
 	c.survey(now)
