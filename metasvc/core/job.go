@@ -51,7 +51,8 @@ type Job struct {
 	// Done is what had been done of Total when it ended, or when the step began.
 	Done  int64 `thrift:"12"`
 	Total int64 `thrift:"13"`
-	// Since is what counts as done: the time of a compaction's order, in unix seconds.
+	// Since is what counts as done: the time of a compaction's order, in unix seconds. Of a drain it is the incarnation of the
+	// node when it began.
 	Since int64 `thrift:"14,opt"`
 }
 
@@ -160,6 +161,9 @@ func (s *State) startJob(c *StartJob, d *Delta) Result {
 	s.jobs = append(s.jobs, &j)
 	switch j.Kind {
 	case JobDrain:
+		if n := s.nodes[j.Node]; n != nil {
+			j.Since = n.Incarnation
+		}
 		s.setMode(j.Node, NodeDraining, d)
 	case JobDecommission:
 		s.setMode(j.Node, NodeLeaving, d)
@@ -203,7 +207,11 @@ func (s *State) jobEnded(j *Job, now int64, d *Delta) {
 	j.Ended = now
 	switch {
 	case j.Kind == JobDrain && j.Status == JobDone:
-		s.setMode(j.Node, NodeDrained, d)
+		mode := NodeDrained
+		if n := s.nodes[j.Node]; n != nil && n.Incarnation != j.Since {
+			mode = NodeInService // it restarted before it was empty; that was what it was drained for
+		}
+		s.setMode(j.Node, mode, d)
 	case (j.Kind == JobDrain || j.Kind == JobDecommission) && j.Status != JobDone:
 		s.setMode(j.Node, NodeInService, d)
 	}
