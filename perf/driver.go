@@ -59,5 +59,14 @@ func (o *Op) Value(i int) []byte {
 // sortKey appends the sort key of the i-th record.
 func (o *Op) sortKey(dst []byte, i int) []byte { return appendKey(dst, o.First+uint64(i), sortKeyLen) }
 
+// flatKey appends hash and sort key of the i-th record: its key in a store that knows no sort keys.
+func (o *Op) flatKey(dst []byte, i int) []byte {
+	dst = append(dst, o.HashKey...)
+	if o.N > 1 {
+		return o.sortKey(dst, i)
+	}
+	return append(dst, o.SortKey...)
+}
+
 // errUnsupported ends an operation that the store has not.
 var errUnsupported = errors.New("perf: the store has no such operation")

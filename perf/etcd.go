@@ -123,12 +123,7 @@ func (s *etcdSlot) call() (miss bool, err error) {
 }
 
 func (s *etcdSlot) keyOf(i int) []byte {
-	s.key = append(s.key[:0], s.op.HashKey...)
-	if s.op.N > 1 {
-		s.key = s.op.sortKey(s.key, i)
-	} else {
-		s.key = append(s.key, s.op.SortKey...)
-	}
+	s.key = s.op.flatKey(s.key[:0], i)
 	return s.key
 }
 

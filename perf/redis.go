@@ -71,12 +71,7 @@ func (s *redisSlot) appendRequest(out []byte) []byte {
 
 // keyOf is the key of the i-th record, until the next call.
 func (s *redisSlot) keyOf(i int) []byte {
-	s.key = append(s.key[:0], s.op.HashKey...)
-	if s.op.N > 1 {
-		s.key = s.op.sortKey(s.key, i)
-	} else {
-		s.key = append(s.key, s.op.SortKey...)
-	}
+	s.key = s.op.flatKey(s.key[:0], i)
 	return s.key
 }
 
