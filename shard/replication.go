@@ -2,6 +2,7 @@ package shard
 
 import (
 	"errors"
+	"math/bits"
 	"slices"
 
 	"go.uber.org/zap"
@@ -75,7 +76,8 @@ func (b *batchMemory) get(n int) []byte {
 			return s[:0]
 		}
 	}
-	return make([]byte, 0, max(n, 512))
+	// Powers of two, so that batches of about the same size do not drive each other out.
+	return make([]byte, 0, max(1<<bits.Len(uint(n-1)), 512))
 }
 
 func (b *batchMemory) put(s []byte) {

@@ -104,7 +104,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.IntVar(&o.gateRuns, "gate-runs", 7, "gate: runs of each load on each side, at least 7")
 	f.StringVar(&o.suite, "suite", "", "scenario: every workload, rising depths and rates; report.html and report.json go to this folder")
 	f.StringVar(&o.scale, "scale", "", "scenario: gets and puts on tables with these numbers of partitions, by commas, such as 8,64,1024")
-	f.BoolVar(&o.scans, "scans", false, "scenario: gets at half of what is possible, alone and beside full scans of the table")
+	f.BoolVar(&o.scans, "scans", false, "scenario: gets at a fifth of what is possible, alone and beside full scans of the table")
 	f.IntVar(&o.shards, "shards", 1, "event loops per server of the scenarios' cluster")
 	f.StringVar(&o.bin, "bin", "", "folder of the daemons that scenarios start; default: that of this program")
 	f.Func("size", "MiB of values that --learn fills in (default 1024)", func(text string) error {
