@@ -46,7 +46,7 @@ func (b *Batch) Commit(ctx context.Context) error {
 		op.call.group = g
 		b.launch(ctx, op.call)
 	}
-	client.flusher.leave()
+	client.flusher.leave(false)
 	g.ended()
 	select {
 	case <-g.over:
@@ -85,7 +85,7 @@ func (b *Batch) launch(ctx context.Context, p *pending) {
 			return
 		}
 		p.group.left.Add(1)
-		client.flusher.leave() // or there will never be room
+		client.flusher.leave(false) // or there will never be room
 		p.conn.Load().waitRoom(ctx)
 		client.flusher.expect()
 	}

@@ -203,7 +203,7 @@ func (w *BulkWriter) send(ctx context.Context, b *bulkBatch) error {
 	flusher.expect()
 	for _, r := range b.ready {
 		for w.t.do(&r.Call) {
-			flusher.leave() // or there will never be room
+			flusher.leave(false) // or there will never be room
 			r.conn.Load().waitRoom(ctx)
 			flusher.expect()
 			if ctx.Err() != nil {
@@ -212,7 +212,7 @@ func (w *BulkWriter) send(ctx context.Context, b *bulkBatch) error {
 			}
 		}
 	}
-	flusher.leave()
+	flusher.leave(false)
 	w.report(false)
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -206,7 +206,7 @@ func (p *pending) wait(ctx context.Context, client *Client) {
 	p.waiting.Store(waits)
 	defer func() {
 		if p.waiting.Swap(nobodyWaits) == expected {
-			client.flusher.leave()
+			client.flusher.leave(false)
 		}
 	}()
 	if ctx.Done() == nil {

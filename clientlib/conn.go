@@ -32,6 +32,7 @@ type conn struct {
 	spare    []byte        // the other buffer, nil while it is being written
 	writing  bool          // somebody writes, outside the lock
 	dirty    bool          // it is on the flusher's list
+	left     int           // frames left to others since
 	own      int           // frames written by their callers since the last reply
 	earliest time.Duration // no deadline of a call in flight is before it
 	err      error         // set once, when the connection ended

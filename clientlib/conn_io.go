@@ -22,10 +22,13 @@ const maxOwn = 4
 // send sees to it that what is in out gets written, and unlocks mu, which must be held.
 func (c *conn) send() {
 	switch {
-	case c.writing || c.dirty: // who writes, or is expected to, looks at all that is in out then
+	case c.writing: // who writes looks at all that is in out then
 		c.mu.Unlock()
-	case c.node.client.flusher.later(c):
-		c.dirty = true
+	case c.dirty && c.left < maxLeft:
+		c.left++
+		c.mu.Unlock()
+	case !c.dirty && c.node.client.flusher.later(c):
+		c.dirty, c.left = true, 1
 		c.mu.Unlock()
 	case c.raw != nil && c.own < maxOwn:
 		c.own++
@@ -39,7 +42,7 @@ func (c *conn) send() {
 // writeNow writes out on this goroutine, as far as the kernel takes it at once, and unlocks mu, which must be held. Nobody
 // else may be writing.
 func (c *conn) writeNow() {
-	c.writing = true
+	c.writing, c.left = true, 0
 	buf := c.out
 	c.out, c.spare = c.spare[:0], nil
 	c.offerRoom()
@@ -136,7 +139,7 @@ func (c *conn) replies(b []byte) (used, need int, err error) {
 	burst := false
 	defer func() {
 		if burst {
-			c.node.client.flusher.leave()
+			c.node.client.flusher.leave(true)
 		}
 	}()
 	for {

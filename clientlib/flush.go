@@ -14,9 +14,17 @@ import "sync"
 type flusher struct {
 	mu       sync.Mutex
 	expected int
+	passed   int     // bursts that ended since something was left to others
 	dirty    []*conn // with frames that the last to go must write
 	spare    []*conn
 }
+
+// Under load somebody is always expected. So nothing is left to others for longer than maxPassed bursts, and no more frames
+// than maxLeft on one connection.
+const (
+	maxPassed = 2
+	maxLeft   = 64
+)
 
 // expect announces somebody who calls leave soon, whatever happens.
 func (f *flusher) expect() {
@@ -36,16 +44,19 @@ func (f *flusher) later(c *conn) bool {
 	return true
 }
 
-// leave is the end of what expect announced. The last one writes.
-func (f *flusher) leave() {
+// leave is the end of what expect announced. The last one writes. burst tells whether it was that of a reader.
+func (f *flusher) leave(burst bool) {
 	f.mu.Lock()
 	f.expected--
-	if f.expected > 0 || len(f.dirty) == 0 {
+	if len(f.dirty) > 0 && burst {
+		f.passed++
+	}
+	if len(f.dirty) == 0 || f.expected > 0 && f.passed <= maxPassed {
 		f.mu.Unlock()
 		return
 	}
 	list := f.dirty
-	f.dirty, f.spare = f.spare, nil
+	f.dirty, f.spare, f.passed = f.spare, nil, 0
 	f.mu.Unlock()
 	for i, c := range list {
 		c.flush()
@@ -59,7 +70,7 @@ func (f *flusher) leave() {
 // flush writes what was left to others.
 func (c *conn) flush() {
 	c.mu.Lock()
-	c.dirty = false
+	c.dirty, c.left = false, 0
 	if c.writing || c.err != nil || len(c.out) == 0 {
 		c.mu.Unlock()
 		return
