@@ -63,7 +63,7 @@
 //	TableConnector.Close                       the same, and does nothing
 //	hash key nil or empty: refused             Get, Set, Del, TTL, Incr take an empty one; the others refuse it
 //	*PError                                    *OpError, with classes
-//	-                                          CheckAndMutate
+//	-                                          CheckAndMutate, MultiGetSortKeys (as in the Java and C++ clients)
 //	-                                          DelRange, DelRangeOpt (with the argument order of the successor)
 //	-                                          GetOrderedScanner; Scanner.Token, Table.ResumeScanner; Scanner.All, NextRecord
 //	-                                          Async and futures, Batch, BulkWriter, Table.Do

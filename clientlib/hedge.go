@@ -61,10 +61,10 @@ func mayHedge(c proto.Code) bool {
 // attempt out of its slot ends the read.
 type second struct {
 	Call
-	first *Call
-	conn  *conn // of the first attempt
-	seq   int32
-	table *Table
+	first      *Call
+	firstConn  *conn // where the first attempt is in flight, under firstSeq
+	firstSeq   int32
+	firstTable *Table
 }
 
 var seconds sync.Pool
@@ -77,7 +77,7 @@ func newSecond() *second {
 }
 
 func (h *second) release() {
-	h.first, h.conn, h.table = nil, nil, nil
+	h.first, h.firstConn, h.firstTable = nil, nil, nil
 	seconds.Put(h)
 }
 
@@ -98,7 +98,7 @@ func (c *conn) hedge(now time.Duration) {
 			call.hedged = true
 			// The call may end as soon as the lock is released, so what is needed of it is copied.
 			h := newSecond()
-			h.first, h.conn, h.seq, h.table = call, c, s.seq, call.table
+			h.first, h.firstConn, h.firstSeq, h.firstTable = call, c, s.seq, call.table
 			h.Code, h.Hash, h.Args = call.Code, call.Hash, append(h.Args[:0], call.Args...)
 			h.Timeout, h.part = max(call.deadline-now, 1), call.part
 			due = append(due, h)
@@ -112,7 +112,7 @@ func (c *conn) hedge(now time.Duration) {
 
 // send starts the attempt at a secondary that is connected.
 func (h *second) send(now time.Duration) {
-	t, part := h.table, h.part
+	t, part := h.firstTable, h.part
 	r := t.routing.Load()
 	h.prepare(h, t.client)
 	if r.m == nil || int(part) >= len(r.m.Entries) || len(r.m.Entries[part].Secondaries) == 0 {
@@ -124,7 +124,7 @@ func (h *second) send(now time.Duration) {
 	cn := n.conn.Load()
 	if cn == nil {
 		n.warm()
-		h.conn.unhedge(h.first, h.seq)
+		h.firstConn.unhedge(h.first, h.firstSeq)
 		h.release()
 		return
 	}
@@ -137,11 +137,22 @@ func (h *second) send(now time.Duration) {
 
 // ended takes the end of the second attempt. Only an answer counts: the first attempt is still under way.
 func (h *second) ended(call *Call, how route.Outcome, code proto.ErrCode, cause error) {
-	if how == route.Replied && code == proto.ErrOK && h.conn.steal(h.first, h.seq) {
+	if how == route.Replied && code == proto.ErrOK && sound(call.Result) && h.firstConn.steal(h.first, h.firstSeq) {
 		h.first.Result = append(h.first.Result[:0], call.Result...)
-		h.table.finish(h.first, nil)
+		h.firstTable.finish(h.first, nil)
 	}
 	h.release()
+}
+
+// sound tells whether the storage could answer a read: the trouble of a secondary's disk must not become the answer. In all
+// results of reads the status is field 1, behind the three bytes of the result's own header.
+func sound(result []byte) bool {
+	r := proto.NewReader(result)
+	r.Field()
+	typ, id := r.Field()
+	status := proto.StorageStatus(r.I32())
+	return r.Err() == nil && typ == proto.TI32 && id == 1 &&
+		(status == proto.StorageOK || status == proto.StorageNotFound || status == proto.StorageIncomplete)
 }
 
 // unhedge lets the call, if it is still in flight, have a second attempt later.

@@ -66,6 +66,23 @@ func (t *Table) MultiGetRangeOpt(ctx context.Context, hashKey, startSortKey, sto
 	return t.multiGet(ctx, hashKey, nil, startSortKey, stopSortKey, o)
 }
 
+// MultiGetSortKeys lists the sort keys of a hash key, in ascending order; nil options are the defaults. all is as in MultiGet.
+func (t *Table) MultiGetSortKeys(ctx context.Context, hashKey []byte, o *MultiGetOptions) (sortKeys [][]byte, all bool, err error) {
+	if o == nil {
+		o = DefaultMultiGetOptions
+	}
+	keysOnly := *o
+	keysOnly.NoValue = true
+	kvs, all, err := t.multiGet(ctx, hashKey, nil, nil, nil, &keysOnly)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, kv := range kvs {
+		sortKeys = append(sortKeys, kv.SortKey)
+	}
+	return sortKeys, all, nil
+}
+
 func (t *Table) multiGet(ctx context.Context, hashKey []byte, sortKeys [][]byte, start, stop []byte, o *MultiGetOptions) (
 	kvs []*KeyValue, all bool, err error) {
 	p := newPending(proto.CodeMultiGet)

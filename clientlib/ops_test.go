@@ -134,6 +134,12 @@ func TestMultiOperations(t *testing.T) {
 	check("keys alone", "[b=]", true)(table.MultiGetOpt(ctx, b("h"), nil, &clientlib.MultiGetOptions{
 		StartInclusive: true, NoValue: true, SortKeyFilter: clientlib.Filter{Type: clientlib.FilterTypeMatchPrefix, Pattern: b("b")},
 	}))
+	if keys, all, err := table.MultiGetSortKeys(ctx, b("h"), nil); err != nil || !all || fmt.Sprintf("%s", keys) != "[a b c d]" {
+		t.Errorf("sort keys: %s, %v, %v", keys, all, err)
+	}
+	if keys, all, err := table.MultiGetSortKeys(ctx, b("h"), &clientlib.MultiGetOptions{StartInclusive: true, MaxFetchCount: 1}); err != nil || all || len(keys) != 1 {
+		t.Errorf("one sort key: %s, %v, %v", keys, all, err)
+	}
 	if err := table.MultiDel(ctx, b("h"), [][]byte{b("a"), b("b")}); err != nil {
 		t.Fatal(err)
 	}
