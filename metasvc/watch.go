@@ -178,7 +178,7 @@ func (w *watcher) committed(body any) {
 // job notes how a job stands.
 func (w *watcher) job(id int64) {
 	if v, ok := w.s.core.ViewJob(id); ok {
-		text := fmt.Sprintf("job %d, %s %s%s: %s, %s", v.ID, v.Kind, v.Node, v.Table, v.Status, v.Step)
+		text := fmt.Sprintf("job %d, %s: %s, %s", v.ID, strings.TrimSpace(v.Kind+" "+v.Node+v.Table), v.Status, v.Step)
 		if v.Reason != "" {
 			text += " (" + v.Reason + ")"
 		}

@@ -249,3 +249,26 @@ func TestDrainAndBalance(t *testing.T) {
 		t.Error("the page was loaded again")
 	}
 }
+
+// Slow requests of all nodes come together, each with where its time went.
+func TestSlowRequests(t *testing.T) {
+	o := healthy(t)
+	threshold := func(d string) {
+		for _, a := range replicas {
+			r, err := http.Get("http://" + a + "/updateConfig?requests.slow_threshold=" + d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Body.Close()
+		}
+	}
+	threshold("1us")
+	t.Cleanup(func() { threshold("100ms") })
+	load(t)
+	p := open(t, desktop, consoleOf(o.Leader))
+	p.text("live, from")
+	p.goTo("slow")
+	p.wait("slow requests are listed", "document.querySelectorAll('tbody tr').length > 10")
+	p.wait("a write's time is explained by log or peers", "document.querySelector('.stages .s-log, .stages .s-peers') !== null")
+	p.shot("slow-requests")
+}
