@@ -11,25 +11,24 @@ import (
 
 const escapeDigits = "0123456789ABCDEF"
 
-// escapeLetters are the escapes with a letter, by the byte that they stand for.
-var escapeLetters = map[byte]byte{'\n': 'n', '\r': 'r', '\t': 't', '"': '"', '\'': '\'', '\\': '\\'}
+// escapeLetters has the letter of the escapes with a letter, by the byte that they stand for; 0 for all others.
+var escapeLetters = [256]byte{'\n': 'n', '\r': 'r', '\t': 't', '"': '"', '\'': '\'', '\\': '\\'}
 
 // EscapeText prints bytes: printable ASCII as it is, the rest as \n, \r, \t, \", \', \\ or \xHH. With all every byte becomes
 // \xHH.
 func EscapeText(b []byte, all bool) string {
 	var out strings.Builder
+	out.Grow(len(b))
 	for _, c := range b {
-		letter, ok := escapeLetters[c]
+		letter := escapeLetters[c]
 		switch {
-		case all:
-			fmt.Fprintf(&out, `\x%02X`, c)
-		case ok:
-			out.WriteByte('\\')
-			out.WriteByte(letter)
-		case c < 0x20 || c >= 0x7f:
+		case all || letter == 0 && (c < 0x20 || c >= 0x7f):
 			out.WriteString(`\x`)
 			out.WriteByte(escapeDigits[c>>4])
 			out.WriteByte(escapeDigits[c&15])
+		case letter != 0:
+			out.WriteByte('\\')
+			out.WriteByte(letter)
 		default:
 			out.WriteByte(c)
 		}

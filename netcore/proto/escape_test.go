@@ -43,3 +43,11 @@ func FuzzEscapes(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkEscapeText(b *testing.B) {
+	text := bytes.Repeat([]byte("value 1\n"), 13)
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		EscapeText(text, false)
+	}
+}
