@@ -44,8 +44,8 @@ var arrows = map[string][]string{
 	"conf/onebox":         {"conf", "clientlib", "netcore/proto"},
 	"conf/pegasus-onebox": {"conf", "conf/onebox"},
 
-	"perf":               {"perf/...", "clientlib/...", "netcore/proto", "netcore/invariant", "netcore/metric"},
-	"perf/pegasus-bench": {"perf/...", "clientlib/...", "netcore/proto", "netcore/invariant", "netcore/metric", "conf/..."},
+	"perf":               {"perf/...", "clientlib/...", "netcore/proto", "netcore/invariant"},
+	"perf/pegasus-bench": {"perf/...", "clientlib/...", "netcore/proto", "netcore/invariant", "conf/..."},
 }
 
 // forTests are for tests, and for their own subfolders: no program may contain them.

@@ -125,7 +125,7 @@ type collector struct {
 type replicaPeriod struct {
 	shard  *Shard
 	base   meter // as it ended
-	recent [kindCount]*metric.Coarse
+	recent [kindCount]*metric.Histogram
 	load   recentLoad
 }
 
@@ -219,7 +219,7 @@ func (c *collector) endPeriod(a *census) {
 
 // end takes what came since the last end.
 func (p *replicaPeriod) end(r *replicaCensus) {
-	var reads, writes metric.Coarse
+	var reads, writes metric.Histogram
 	for k, m := range r.kinds {
 		if m == nil {
 			p.base[k], p.recent[k] = nil, nil
@@ -230,7 +230,7 @@ func (p *replicaPeriod) end(r *replicaCensus) {
 			base = &noneCounted
 		}
 		if p.recent[k] == nil {
-			p.recent[k], p.base[k] = new(metric.Coarse), new(kindMeter)
+			p.recent[k], p.base[k] = new(metric.Histogram), new(kindMeter)
 		}
 		p.recent[k].Since(&m.latency, &base.latency)
 		*p.base[k] = *m

@@ -52,9 +52,9 @@ func (k kind) write() bool { return k >= kindPut }
 
 // kindMeter counts the answered requests of one kind.
 type kindMeter struct {
-	bytes   uint64        // of the records returned, or of those written
-	units   uint64        // capacity units, as Apache Pegasus counts them: 4 KiB begun
-	latency metric.Coarse // nanoseconds from the beginning of the turn that read the request to its answer
+	bytes   uint64           // of the records returned, or of those written
+	units   uint64           // capacity units, as Apache Pegasus counts them: 4 KiB begun
+	latency metric.Histogram // nanoseconds from the beginning of the turn that read the request to its answer
 }
 
 // unitShift: a capacity unit is 4 KiB.
@@ -125,9 +125,9 @@ func (f *failures) count(code proto.Code, err proto.ErrCode) {
 
 // logMeter counts the writes of the shard's log.
 type logMeter struct {
-	took    metric.Coarse // nanoseconds of a write and its sync, as the lane saw them
-	records metric.Coarse // per write
-	bytes   metric.Coarse // per write
+	took    metric.Histogram // nanoseconds of a write and its sync, as the lane saw them
+	records metric.Histogram // per write
+	bytes   metric.Histogram // per write
 }
 
 func (m *logMeter) wrote(took time.Duration, records, bytes int) {

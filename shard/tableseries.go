@@ -9,7 +9,7 @@ import (
 // tableSum is what the replicas of a table on this node are together.
 type tableSum struct {
 	kinds    meter
-	recent   [kindCount]metric.Coarse
+	recent   [kindCount]metric.Histogram
 	replicas int
 	inFlight int
 	store    engine.Stats

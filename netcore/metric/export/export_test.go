@@ -20,7 +20,7 @@ func TestText(t *testing.T) {
 	c.Set(3) // it has begun anew
 	other.Set(1)
 	g.Set(2.5)
-	var h metric.Coarse
+	var h metric.Histogram
 	for _, v := range []int64{10, 1000, 5000, 1 << 40} {
 		h.Record(v)
 	}

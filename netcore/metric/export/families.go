@@ -81,7 +81,7 @@ func (f *Families) add(m prometheus.Metric, name string, err error) {
 
 // Histogram adds a histogram. One of its values is worth unit: 1e-9 makes seconds of nanoseconds. The buckets are the powers
 // of two from 1<<first to 1<<last; a value that is equal to one counts in the bucket above it.
-func (f *Families) Histogram(name, help string, h *metric.Coarse, unit float64, first, last int, labels ...string) {
+func (f *Families) Histogram(name, help string, h *metric.Histogram, unit float64, first, last int, labels ...string) {
 	d, values := f.desc(name, help, labels)
 	f.bounds = h.Below(f.bounds[:0], first, last)
 	buckets := make(map[float64]uint64, len(f.bounds))
@@ -105,7 +105,7 @@ var Quantiles = [...]float64{0.5, 0.9, 0.95, 0.99, 0.999}
 type Percentiles [len(Quantiles)]int64
 
 // PercentilesOf reads them off a histogram.
-func PercentilesOf(h *metric.Coarse) (p Percentiles) {
+func PercentilesOf(h *metric.Histogram) (p Percentiles) {
 	for i, q := range Quantiles {
 		p[i] = h.Quantile(q)
 	}
@@ -113,7 +113,7 @@ func PercentilesOf(h *metric.Coarse) (p Percentiles) {
 }
 
 // Summary adds quantiles of something recent with the count and sum of all there was.
-func (f *Families) Summary(name, help string, all *metric.Coarse, recent Percentiles, unit float64, labels ...string) {
+func (f *Families) Summary(name, help string, all *metric.Histogram, recent Percentiles, unit float64, labels ...string) {
 	d, values := f.desc(name, help, labels)
 	quantiles := make(map[float64]float64, len(Quantiles))
 	for i, q := range Quantiles {
