@@ -256,12 +256,14 @@ type load struct {
 	done    chan struct{}
 	stopped sync.WaitGroup
 	mu      sync.Mutex
+	once    sync.Once
 	acked   map[string]int
 	count   atomic.Int64
 }
 
 func (g *group) load(app, partitions int32, writers int) *load {
 	l := &load{done: make(chan struct{}), acked: map[string]int{}}
+	g.t.Cleanup(l.end) // a test that fails must not leave writers that fail after it
 	for w := range writers {
 		c := g.client()
 		l.stopped.Go(func() {
@@ -299,7 +301,7 @@ func (l *load) more(g *group, n int64) {
 
 // end stops the writers.
 func (l *load) end() {
-	close(l.done)
+	l.once.Do(func() { close(l.done) })
 	l.stopped.Wait()
 }
 

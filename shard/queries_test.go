@@ -306,10 +306,11 @@ func TestMigrateBetweenDisks(t *testing.T) {
 	if originals != 1 {
 		t.Errorf("the first directory holds %q", old)
 	}
-	g.same(1, 1)
+	l.verify(g, 1, 1)
 	m.stop()
 	m.restart(1)
 	g.full(1, 1, 3)
+	l = g.load(1, 1, 2)
 	for _, other := range g.nodes {
 		if other != m {
 			other.stop()
