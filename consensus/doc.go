@@ -54,5 +54,6 @@
 //
 // They are asserted after every Step: durable <= committed <= logged <= prepared; committed <= verified <= prepared; the window
 // is (committed, prepared] without holes; ballots never fall; one primary per ballot; nothing is committed that is not in the
-// own log or that a counted member has not acknowledged; only the node that the configuration names leads.
+// own log or that a counted member has not acknowledged; only the node that the configuration names leads. A new primary may have
+// committed less than a secondary that heard more of the former one; it has it prepared, and serves nothing before it is committed.
 package consensus

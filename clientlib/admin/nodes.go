@@ -13,12 +13,6 @@ func (a Admin) ReplicaInfo(ctx context.Context, address string) ([]proto.Replica
 	return resp.Replicas, err
 }
 
-// AppInfo returns the tables of which a replica server holds replicas, as it knows them.
-func (a Admin) AppInfo(ctx context.Context, address string) ([]proto.AppInfo, error) {
-	resp, err := node[proto.QueryAppInfoResponse](ctx, a, address, proto.CodeQueryAppInfo, proto.GPID{}, &proto.QueryAppInfoRequest{})
-	return resp.Apps, err
-}
-
 // DiskInfo returns the data directories of a replica server and the replicas of a table on them, of all tables when the
 // name is empty.
 func (a Admin) DiskInfo(ctx context.Context, address, table string) (*proto.QueryDiskInfoResponse, error) {

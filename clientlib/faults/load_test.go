@@ -276,12 +276,7 @@ func (l *load) failures() (n int) {
 }
 
 // progress returns when operations that began after the call were answered on all the partitions, reads and writes.
-func (l *load) progress(parts ...int) error { return l.answered(true, parts) }
-
-// readable is progress for reads alone.
-func (l *load) readable(parts ...int) error { return l.answered(false, parts) }
-
-func (l *load) answered(writes bool, parts []int) error {
+func (l *load) progress(parts ...int) error {
 	const fresh = workers + 2 // more than may have been under way at the call
 	marks := make([][2]int64, len(parts))
 	for i, p := range parts {
@@ -290,7 +285,7 @@ func (l *load) answered(writes bool, parts []int) error {
 	return eventually(patience, func() error {
 		for i, p := range parts {
 			w, r := l.parts[p].writes.Load()-marks[i][0], l.parts[p].reads.Load()-marks[i][1]
-			if writes && w < fresh || r < fresh {
+			if w < fresh || r < fresh {
 				return fmt.Errorf("partition %d: %d writes and %d reads were answered", p, w, r)
 			}
 		}

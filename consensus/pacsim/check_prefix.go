@@ -3,7 +3,6 @@ package pacsim
 import (
 	"slices"
 
-	"pegasus/consensus"
 	"pegasus/netcore/proto"
 )
 
@@ -59,24 +58,6 @@ func (p *prefix) look(part int) {
 				p.s.fail("prefix", part, "member %d holds another decree %d than the one that is committed", n.id, d)
 				return
 			}
-		}
-	}
-}
-
-// order checks that a secondary is not ahead of its primary under one ballot.
-func (p *prefix) order(part int) {
-	c := p.s.registers.parts[part].now
-	if c.Primary.IsZero() {
-		return
-	}
-	primary := p.s.holder(part, c.Primary)
-	if primary == nil || primary.machine.Role() != consensus.Primary || primary.machine.Ballot() != c.Ballot {
-		return
-	}
-	for _, m := range c.Secondaries {
-		q := p.s.holder(part, m)
-		if q != nil && q.machine.Ballot() == c.Ballot && q.machine.Committed() > primary.machine.Committed() {
-			p.s.fail("prefix", part, "secondary %d has committed %d, its primary only %d", q.n.id, q.machine.Committed(), primary.machine.Committed())
 		}
 	}
 }

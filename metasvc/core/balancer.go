@@ -54,16 +54,6 @@ func (c *Core) dropPlansOf(job int64) {
 	}
 }
 
-// plansOf counts what is under way for a job.
-func (c *Core) plansOf(job int64) (n int) {
-	for _, p := range c.plans {
-		if p.job == job {
-			n++
-		}
-	}
-	return n
-}
-
 func (c *Core) proposeBalancer(now Now, r *proto.BalancerRequest, w waiter, out *Effects) {
 	answer := func(err proto.ErrCode) {
 		out.Reply = append(out.Reply, Reply{Token: w.token, Body: &proto.BalancerResponse{Err: err}})
