@@ -56,31 +56,38 @@ func (s *Server) api(name string, req *httpfront.Request, script bool) httpfront
 	if s.core.Role() != core.Leading {
 		return s.toLeader(req, script)
 	}
-	switch name {
-	case "overview", "events":
-		after, err := uint64(0), error(nil)
+	w, more := s.watch, (*console.News)(nil)
+	if name == "overview" || name == "events" {
+		after, err := int64(0), error(nil)
 		if text := args.Get("after"); text != "" {
-			if after, err = strconv.ParseUint(text, 10, 64); err != nil {
+			if after, err = strconv.ParseInt(text, 10, 64); err != nil {
 				return httpfront.Text(400, "invalid after="+text)
 			}
 		}
-		if name == "events" {
-			list, last := s.watch.log.After(after)
-			return apiAnswer(map[string]any{"events": list, "last_event": last})
+		more = w.news(after)
+	}
+	key := args.Get(map[string]string{"table": "name", "node": "address"}[name])
+	show := func(look func() (any, bool)) httpfront.Response {
+		a, ok, err := w.answer(name+" "+key, look)
+		switch {
+		case err != nil:
+			return httpfront.Text(500, err.Error())
+		case !ok:
+			return httpfront.Text(404, fmt.Sprintf("%s not found: %q", name, key))
 		}
-		return apiAnswer(s.watch.overview(after))
+		return a.page(args.Get("etag"), s.loop.WallMicros()/1000, more)
+	}
+	switch name {
+	case "overview":
+		return show(func() (any, bool) { return w.look(), true })
+	case "events":
+		return apiAnswer(more)
 	case "map":
-		return apiAnswer(s.watch.clusterMap())
+		return show(func() (any, bool) { return w.clusterMap(), true })
 	case "table":
-		if p, ok := s.watch.partitions(args.Get("name")); ok {
-			return apiAnswer(p)
-		}
-		return httpfront.Text(404, fmt.Sprintf("table not found: %q", args.Get("name")))
+		return show(func() (any, bool) { p, ok := w.partitions(key); return p, ok })
 	case "node":
-		if n, ok := s.watch.replicas(args.Get("address")); ok {
-			return apiAnswer(n)
-		}
-		return httpfront.Text(404, fmt.Sprintf("node not found: %q", args.Get("address")))
+		return show(func() (any, bool) { n, ok := w.replicas(key); return n, ok })
 	}
 	return httpfront.Text(404, fmt.Sprintf("service not found for %q", "api/v1/"+name))
 }

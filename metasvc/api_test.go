@@ -56,7 +56,10 @@ func TestOverview(t *testing.T) {
 	for i := range 4 {
 		nodes = append(nodes, startNode(t, i+1, g.metas()))
 	}
-	var o console.Overview
+	var o struct {
+		console.Head
+		console.Overview
+	}
 	eventually(t, "all nodes are there", func() bool {
 		g.api("/api/v1/overview", &o)
 		return len(o.Nodes) == 4
@@ -145,6 +148,102 @@ func TestOverview(t *testing.T) {
 			g.api("/api/v1/events", &all)
 			return slices.ContainsFunc(all.Events, func(e console.Event) bool { return strings.Contains(e.Text, want) })
 		})
+	}
+}
+
+// The log of events survives the leader: the next one tells the same under the same numbers, what only the old one saw too.
+func TestEventsSurviveTheLeader(t *testing.T) {
+	g := startGroup(t, 3)
+	n := startNode(t, 1, g.metas())
+	startNode(t, 2, g.metas())
+	g.create("t", 2, 1)
+	g.assigned("t")
+	type events struct {
+		Events    []console.Event `json:"events"`
+		LastEvent int64           `json:"last_event"`
+	}
+	says := func(e events, text string) bool {
+		return slices.ContainsFunc(e.Events, func(e console.Event) bool { return strings.Contains(e.Text, text) })
+	}
+	n.close()
+	var before, after, rest events
+	eventually(t, "the death is told", func() bool {
+		g.api("/api/v1/events", &before)
+		return says(before, n.address.String()+" is not heard of")
+	})
+	old := g.leader()
+	g.stop(old)
+	eventually(t, "another meta leads and says so", func() bool {
+		l := g.leader()
+		status, _, body := page(t, g.peers[l].Address, "/api/v1/events", "")
+		return status == 200 && json.Unmarshal([]byte(body), &after) == nil && l != old && says(after, g.peers[l].Address+" leads the meta group")
+	})
+	if len(after.Events) < len(before.Events) || !slices.Equal(after.Events[:len(before.Events)], before.Events) {
+		t.Fatalf("before the change:\n%+v\nafter it:\n%+v", before, after)
+	}
+	for _, want := range []string{"table t is created", "is asked to become the first primary", "is the first primary", "registered", g.peers[old].Address + " leads"} {
+		if !says(after, want) {
+			t.Errorf("no event says %q", want)
+		}
+	}
+	// Whoever has seen some is told the rest, without a repetition.
+	g.api(fmt.Sprintf("/api/v1/events?after=%d", before.LastEvent), &rest)
+	if len(rest.Events) == 0 || rest.Events[0].Seq != before.LastEvent+1 {
+		t.Errorf("behind %d: %+v", before.LastEvent, rest)
+	}
+	// All metas off and on again: the story is read from their journals.
+	for i := range 3 {
+		if i != old {
+			g.stop(i)
+		}
+	}
+	for i := range 3 {
+		g.start(i, nil)
+	}
+	eventually(t, "the restarted group tells it", func() bool {
+		status, _, body := page(t, g.peers[g.leader()].Address, "/api/v1/events", "")
+		return status == 200 && json.Unmarshal([]byte(body), &rest) == nil && len(rest.Events) > len(before.Events) && slices.Equal(rest.Events[:len(before.Events)], before.Events)
+	})
+}
+
+// Who has an answer already is told so in a few bytes, until there is something new.
+func TestUnchangedAnswers(t *testing.T) {
+	g := startGroup(t, 1)
+	startNode(t, 1, g.metas())
+	g.create("t", 2, 1)
+	g.assigned("t")
+	at := g.peers[0].Address
+	etag := map[string]string{}
+	var o console.Head
+	last := int64(0)
+	for _, path := range []string{"/api/v1/overview?", "/api/v1/map?", "/api/v1/table?name=t", "/api/v1/node?address=127.0.0.1:40001"} {
+		eventually(t, path+" stays as it is", func() bool {
+			status, header, body := page(t, at, fmt.Sprintf("%s&after=%d&etag=%s", path, last, etag[path]), "")
+			if status == 204 {
+				if body != "" || header.Get("Content-Length") != "" {
+					t.Errorf("%s: %v %q", path, header, body)
+				}
+				return true
+			}
+			o = console.Head{}
+			if err := json.Unmarshal([]byte(body), &o); err != nil || status != 200 || o.Etag == "" || o.Now == 0 {
+				t.Fatalf("%s: %d %v %s", path, status, err, body)
+			}
+			if etag[path] = o.Etag; o.News != nil {
+				last = o.LastEvent
+			}
+			return false
+		})
+	}
+	g.create("u", 1, 1)
+	eventually(t, "the new table shows", func() bool {
+		status, _, body := page(t, at, "/api/v1/map?etag="+etag["/api/v1/map?"], "")
+		return status == 200 && strings.Contains(body, `"name":"u"`)
+	})
+	// An event alone is news.
+	status, _, body := page(t, at, fmt.Sprintf("/api/v1/overview?after=%d&etag=%s", last, etag["/api/v1/overview?"]), "")
+	if status != 200 || !strings.Contains(body, "table u is created") {
+		t.Errorf("%d %s", status, body)
 	}
 }
 

@@ -19,40 +19,30 @@ const (
 	concernsShown = 200
 	hotShown      = 30
 	jobsShown     = 100
-	// An overview looks at every partition. It is made again when it is as old as overviewAge and as overviewShare times what it
-	// took to make: however large the cluster and however many look at it, that is the share of the loop that it costs.
-	overviewAge   = time.Second
-	overviewShare = 50
 )
-
-type overviewCache struct {
-	view *console.Overview
-	at   int64 // loop time; and how long it took
-	cost int64
-}
-
-// overview returns the state of the cluster with the events behind a number.
-func (w *watcher) overview(after uint64) *console.Overview {
-	began := w.s.loop.ReadClock()
-	if age := began - w.cache.at; w.cache.view == nil || age > max(int64(overviewAge), overviewShare*w.cache.cost) {
-		view := w.look()
-		w.cache = overviewCache{view: view, at: began, cost: w.s.loop.ReadClock() - began}
-	}
-	view := *w.cache.view
-	view.Events, view.LastEvent = w.log.After(after)
-	return &view
-}
 
 func (w *watcher) now() core.Now {
 	return core.Now{Mono: w.s.loop.Now(), Unix: w.s.loop.WallMicros() / 1e6}
 }
 
+func levelWord(l proto.MetaFunctionLevel) string { return strings.TrimPrefix(l.String(), "fl_") }
+
+// news are the events behind a number.
+func (w *watcher) news(after int64) *console.News {
+	notes, last := w.s.core.State().Notes(after)
+	n := &console.News{Events: make([]console.Event, len(notes)), LastEvent: last}
+	for i := range notes {
+		n.Events[i] = console.Event(notes[i])
+	}
+	return n
+}
+
 func (w *watcher) look() *console.Overview {
 	c, st := w.s.core, w.s.core.State()
 	v := &console.Overview{
-		Cluster: w.s.opt.ClusterName, Version: w.s.opt.Version, Now: w.s.loop.WallMicros() / 1000, Leader: w.s.opt.Advertise,
-		Level: strings.TrimPrefix(c.Level().String(), "fl_"), Revision: st.Revision(), Tables: []console.Table{}, Concerns: []console.Concern{}, Jobs: []core.JobView{},
-		Nodes: w.lookNodes(), Hot: []console.Hot{},
+		Cluster: w.s.opt.ClusterName, Version: w.s.opt.Version, Leader: w.s.opt.Advertise,
+		Level: levelWord(c.Level()), WantedLevel: levelWord(c.WantedLevel()), Changes: w.s.opt.Changes, Revision: st.Revision(),
+		Nodes: w.lookNodes(), Tables: []console.Table{}, Concerns: []console.Concern{}, Jobs: []core.JobView{}, Hot: []console.Hot{},
 	}
 	for _, m := range w.s.members {
 		v.Metas = append(v.Metas, m.ID)
@@ -151,7 +141,7 @@ func (w *watcher) lookNodes() []console.Node {
 
 func (w *watcher) node(n *core.NodeLook) console.Node {
 	out := console.Node{
-		ID: n.ID.String(), Address: n.Address.String(), Alive: n.Alive, Connected: n.Connected, SilentMS: n.Silent.Milliseconds(),
+		ID: n.ID.String(), Address: n.Address.String(), Alive: n.Alive, Connected: n.Connected, SilentMS: silence(n.Silent),
 		Shards: n.Shards, Primaries: n.Primaries, Replicas: n.Replicas, Learning: n.Learning, Failed: n.Failed, Disks: []console.Disk{},
 		Mode: n.Mode.String(), Zone: n.Zone,
 	}
@@ -180,6 +170,14 @@ func (w *watcher) node(n *core.NodeLook) console.Node {
 	}
 	out.Latency = m.latency()
 	return out
+}
+
+// silence is in milliseconds, and coarse: signs of life come every second, and an answer that says so would never be the same.
+func silence(d time.Duration) int64 {
+	if d < 2*time.Second {
+		return 0
+	}
+	return d.Truncate(time.Second).Milliseconds()
 }
 
 func diskStatus(s int32) string {

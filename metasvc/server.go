@@ -57,6 +57,8 @@ type Options struct {
 	StaleDelay    time.Duration
 	BalancePeriod time.Duration
 	Recovering    bool
+	// Changes lets the console change something, see API.md there.
+	Changes bool
 	// Config is the text of the configuration in force, for people.
 	Config string
 
@@ -244,7 +246,6 @@ func (s *Server) step(ev core.Event) {
 		return
 	}
 	s.effects.Reset()
-	s.watch.before(ev)
 	now := core.Now{Mono: s.loop.Now(), Unix: s.loop.WallMicros() / 1e6}
 	if err := s.core.Step(now, ev, &s.effects); err != nil {
 		s.failed = err
@@ -267,16 +268,19 @@ func (s *Server) step(ev core.Event) {
 	for _, seq := range refused {
 		s.step(core.Refused{Seq: seq})
 	}
+	if notes := s.watch.take(); len(notes) > 0 {
+		s.step(core.Observed{Notes: notes})
+	}
 }
 
 // The methods of journal.Machine, called from the journal's goroutines.
 
 // Apply implements journal.Machine.
-func (s *Server) Apply(entries [][]byte) error {
+func (s *Server) Apply(entries []journal.Entry) error {
 	var err error
 	if !s.onLoop(func() {
 		for _, e := range entries {
-			s.step(core.Committed{Data: e})
+			s.step(core.Committed{Data: e.Data, At: e.At})
 		}
 		err = s.failed
 	}) {

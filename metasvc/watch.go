@@ -3,60 +3,80 @@ package metasvc
 import (
 	"fmt"
 	"slices"
-	"strings"
+	"time"
 
-	"pegasus/metasvc/console"
 	"pegasus/metasvc/core"
 	"pegasus/netcore/proto"
 )
 
-// watcher notes what happens to the cluster, for people: it looks at what goes into the core and at what comes out, and keeps
-// what nodes say of their loads. It decides nothing. Only a leader's log says anything: a follower applies old commands, too.
+// watcher notes what a leader sees happen to the cluster, for people, beyond what commands do (core.State notes that itself), and
+// keeps what nodes say of their loads. It decides nothing.
 type watcher struct {
 	s      *Server
-	log    console.Log
 	role   core.Role
+	metas  []string // the group as it was known last
 	alive  map[proto.NodeID]bool
 	status map[proto.NodeID]*proto.NodeStatusReport // newest of each connected node
-	cache  overviewCache
-	// before the command that is being applied:
-	cmd *core.Command
-	old proto.PartitionConfig
+	cache  answerCache
+
+	// pending waits to be stored, at most core.MaxObserved; omitted did not find room. Storing costs an entry of the journal: there
+	// may be credit of them at once, after that one a second.
+	pending  []core.Note
+	omitted  int
+	credit   int
+	creditAt int64 // loop time at which it was counted
+	// asked is what the guardian asked for last, by partition: what it repeats is not told again. At most maxAsked.
+	asked map[proto.GPID]asked
 }
 
+type asked struct {
+	typ    proto.ConfigType
+	node   proto.NodeID
+	ballot proto.Ballot
+}
+
+const (
+	maxAsked   = 4096
+	noteCredit = 8
+)
+
 func newWatcher(s *Server) *watcher {
-	return &watcher{s: s, alive: map[proto.NodeID]bool{}, status: map[proto.NodeID]*proto.NodeStatusReport{}}
+	return &watcher{
+		s: s, alive: map[proto.NodeID]bool{}, status: map[proto.NodeID]*proto.NodeStatusReport{}, asked: map[proto.GPID]asked{},
+		cache: answerCache{}, credit: noteCredit,
+	}
 }
 
 func (w *watcher) note(kind, format string, args ...any) {
-	w.log.Add(w.s.loop.WallMicros()/1000, kind, fmt.Sprintf(format, args...))
-}
-
-// before is called before every step.
-func (w *watcher) before(ev core.Event) {
-	w.cmd = nil
-	e, ok := ev.(core.Committed)
-	if !ok || w.s.core.Role() != core.Leading {
+	if len(w.pending) >= core.MaxObserved-1 { // the last place is for the number of those that found none
+		w.omitted++
 		return
 	}
-	cmd, err := core.ParseCommand(e.Data)
-	if err != nil {
-		return // the step will say so
-	}
-	w.cmd = &cmd
-	if r, ok := cmd.Body.(*core.Reconfigure); ok {
-		w.old = w.config(r.Update.Config.GPID)
-	}
+	w.pending = append(w.pending, core.Note{At: w.s.loop.WallMicros() / 1000, Kind: kind, Text: fmt.Sprintf(format, args...)})
 }
 
-func (w *watcher) config(g proto.GPID) (c proto.PartitionConfig) {
-	if st := w.s.core.State(); st.Partition(g) != nil {
-		c = st.App(g.App).Config(g.Part)
+// take returns the notes that are to be stored now.
+func (w *watcher) take() []core.Note {
+	if len(w.pending) == 0 {
+		return nil
 	}
-	return c
+	now := w.s.loop.Now()
+	if passed := (now - w.creditAt) / int64(time.Second); passed > 0 {
+		w.credit, w.creditAt = int(min(noteCredit, int64(w.credit)+passed)), now
+	}
+	if w.credit == 0 {
+		return nil
+	}
+	w.credit--
+	if w.omitted > 0 {
+		w.pending = append(w.pending, core.Note{At: w.s.loop.WallMicros() / 1000, Kind: "meta", Text: fmt.Sprintf("and %d things more, within a second", w.omitted)})
+	}
+	list := w.pending
+	w.pending, w.omitted = nil, 0
+	return list
 }
 
-// after is called when the step's effects are known.
+// after is called when a step's effects are known.
 func (w *watcher) after(ev core.Event, effects *core.Effects) {
 	if role := w.s.core.Role(); role != w.role {
 		w.role = role
@@ -65,17 +85,26 @@ func (w *watcher) after(ev core.Event, effects *core.Effects) {
 	if w.role != core.Leading {
 		return
 	}
-	if w.cmd != nil {
-		w.committed(w.cmd.Body)
-	}
-	switch ev.(type) {
+	switch e := ev.(type) {
 	case core.Tick, core.Hello, core.Beacon, core.LinkClosed:
 		w.lookAtNodes()
+	case core.Group:
+		w.lookAtGroup(e.Metas)
 	}
 	for i := range effects.Send {
-		if p, ok := effects.Send[i].Msg.(*proto.Proposal); ok {
-			w.note("guardian", "%s: %s", w.partition(p.Config.GPID), w.s.core.Explain(w.nodeOf(effects.Send[i].Link, p), p.Type, p.Node))
+		p, ok := effects.Send[i].Msg.(*proto.Proposal)
+		if !ok {
+			continue
 		}
+		g, a := p.Config.GPID, asked{p.Type, p.Node, p.Config.Ballot}
+		if w.asked[g] == a {
+			continue
+		}
+		if len(w.asked) >= maxAsked {
+			clear(w.asked)
+		}
+		w.asked[g] = a
+		w.note("guardian", "%s: %s", w.s.core.State().PartitionName(g), w.s.core.Explain(w.nodeOf(effects.Send[i].Link, p), p.Type, p.Node))
 	}
 }
 
@@ -87,17 +116,18 @@ func (w *watcher) nodeOf(link uint64, p *proto.Proposal) proto.NodeID {
 	return p.Config.Primary
 }
 
+// newRole begins anew; what was not stored is lost with the leadership.
 func (w *watcher) newRole() {
 	clear(w.alive)
 	clear(w.status)
-	w.cache = overviewCache{}
-	switch w.role {
-	case core.Leading:
+	clear(w.asked)
+	clear(w.cache)
+	w.pending, w.omitted, w.metas = nil, 0, nil
+	if w.role == core.Leading {
 		w.note("meta", "%s leads the meta group", w.s.opt.Advertise)
-	case core.Electing:
-		w.note("meta", "%s is elected and catches up with the journal", w.s.opt.Advertise)
-	case core.Following:
-		w.note("meta", "%s follows", w.s.opt.Advertise)
+		for _, m := range w.s.members {
+			w.metas = append(w.metas, m.ID)
+		}
 	}
 }
 
@@ -119,124 +149,19 @@ func (w *watcher) lookAtNodes() {
 	})
 }
 
-// partition names a partition by table and index.
-func (w *watcher) partition(g proto.GPID) string {
-	if a := w.s.core.State().App(g.App); a != nil {
-		return fmt.Sprintf("%s/%d", a.Info.AppName, g.Part)
-	}
-	return g.String()
-}
-
-// committed notes what a command did.
-func (w *watcher) committed(body any) {
-	st := w.s.core.State()
-	switch b := body.(type) {
-	case *core.CreateApp:
-		r := &b.Request
-		w.note("table", "table %s is created: %d partitions of %d replicas", r.AppName, r.Options.PartitionCount, r.Options.ReplicaCount)
-	case *core.DropApp:
-		w.note("table", "table %s is dropped", b.Request.AppName)
-	case *core.UpdateAppEnv:
-		w.note("config", "environments of table %s: %s", b.Request.AppName, envChange(&b.Request))
-	case *core.SetReplicas:
-		if a := st.App(b.AppID); a != nil {
-			w.note("config", "table %s wants %d replicas", a.Info.AppName, b.Count)
-		}
-	case *core.RegisterNode:
-		w.note("node", "%s registered", b.Node.Address)
-	case *core.Reconfigure:
-		w.reconfigured(&b.Update)
-	case *core.RecallApp:
-		w.note("table", "table %d is recalled", b.Request.AppID)
-	case *core.RenameApp:
-		w.note("table", "table %s is now %s", b.Request.OldAppName, b.Request.NewAppName)
-	case *core.SetIdempotent:
-		if a := st.App(b.AppID); a != nil {
-			w.note("config", "table %s: atomic_idempotent is %v", a.Info.AppName, b.Value)
-		}
-	case *core.SetOption:
-		if b.Default {
-			w.note("config", "%s is as configured again", b.Key)
-		} else {
-			w.note("config", "%s is %s", b.Key, b.Value)
-		}
-	case *core.StartJob:
-		if jobs := st.Jobs(); len(jobs) > 0 {
-			w.job(jobs[len(jobs)-1].ID)
-		}
-	case *core.MoveJob:
-		w.job(b.ID)
-	case *core.ReturnNode:
-		w.note("node", "%s is put back into service", st.NodeName(b.Node))
-	case *core.Appoint:
-		w.note("partition", "%s: %s is appointed as the only member", w.partition(b.GPID), st.NodeName(b.Node))
-	case *core.Recover:
-		w.note("meta", "the state is recovered from %d replica servers: %d tables", len(b.Nodes), len(b.Apps))
-	}
-}
-
-// job notes how a job stands.
-func (w *watcher) job(id int64) {
-	if v, ok := w.s.core.ViewJob(id); ok {
-		text := fmt.Sprintf("job %d, %s: %s, %s", v.ID, strings.TrimSpace(v.Kind+" "+v.Node+v.Table), v.Status, v.Step)
-		if v.Reason != "" {
-			text += " (" + v.Reason + ")"
-		}
-		w.note("job", "%s", text)
-	}
-}
-
-func envChange(r *proto.UpdateAppEnvRequest) string {
-	switch r.Op {
-	case proto.AppEnvOpSet:
-		var parts []string
-		for i := range min(len(r.Keys), len(r.Values)) {
-			parts = append(parts, r.Keys[i]+"="+r.Values[i])
-		}
-		return "set " + strings.Join(parts, ", ")
-	case proto.AppEnvOpDel:
-		return "removed " + strings.Join(r.Keys, ", ")
-	}
-	return "cleared"
-}
-
-// reconfigured tells how a configuration changed, and on whose word.
-func (w *watcher) reconfigured(u *proto.UpdateConfig) {
-	g := u.Config.GPID
-	now := w.config(g)
-	if now.Ballot == w.old.Ballot {
-		return // it was refused
-	}
-	name := w.s.core.State().NodeName
-	var parts []string
-	switch {
-	case now.Primary == w.old.Primary:
-	case w.old.Primary.IsZero():
-		parts = append(parts, name(now.Primary)+" is the first primary")
-	default:
-		parts = append(parts, fmt.Sprintf("%s is primary in place of %s", name(now.Primary), name(w.old.Primary)))
-	}
-	members := func(c *proto.PartitionConfig) []proto.NodeID {
-		return append([]proto.NodeID{c.Primary}, c.Secondaries...)
-	}
-	for _, n := range members(&now) {
-		if !slices.Contains(members(&w.old), n) && n != now.Primary {
-			parts = append(parts, name(n)+" is a member")
+// lookAtGroup tells how the meta group changed.
+func (w *watcher) lookAtGroup(metas []string) {
+	for _, m := range metas {
+		if w.metas != nil && !slices.Contains(w.metas, m) {
+			w.note("meta", "%s is a member of the meta group", m)
 		}
 	}
-	for _, n := range members(&w.old) {
-		if !n.IsZero() && !slices.Contains(members(&now), n) {
-			parts = append(parts, name(n)+" is a member no more")
+	for _, m := range w.metas {
+		if !slices.Contains(metas, m) {
+			w.note("meta", "%s left the meta group", m)
 		}
 	}
-	if len(parts) == 0 {
-		parts = append(parts, "a new ballot, the same members")
-	}
-	from := u.From
-	if from.IsZero() {
-		from = u.Node
-	}
-	w.note("partition", "%s: %s; asked by %s, ballot %d", w.partition(g), strings.Join(parts, ", "), name(from), now.Ballot)
+	w.metas = slices.Clone(metas)
 }
 
 // told takes what a node says of its disks and loads.

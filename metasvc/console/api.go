@@ -4,14 +4,30 @@ import "pegasus/metasvc/core"
 
 // The answers of /api/v1, in JSON. API.md explains them to those who use them; fields are only added.
 
+// Head is what the overview, the map, a table and a node begin with; their own structs follow in the same object.
+type Head struct {
+	Etag string `json:"etag"` // names what follows, without News: see API.md
+	Now  int64  `json:"now"`
+	*News
+}
+
+// News are the events behind a number.
+type News struct {
+	Events    []Event `json:"events"`
+	LastEvent int64   `json:"last_event"`
+}
+
 // Overview is GET /api/v1/overview: everything about the cluster that does not grow with the number of partitions.
 type Overview struct {
-	Cluster  string    `json:"cluster"`
-	Version  string    `json:"version"`
-	Now      int64     `json:"now"`
-	Leader   string    `json:"leader"`
-	Metas    []string  `json:"metas"`
-	Level    string    `json:"level"`
+	Cluster string   `json:"cluster"`
+	Version string   `json:"version"`
+	Leader  string   `json:"leader"`
+	Metas   []string `json:"metas"`
+	Level   string   `json:"level"` // in force
+	// WantedLevel is the level that is set; Level is lower while too few nodes live.
+	WantedLevel string `json:"wanted_level"`
+	// Changes tells whether the API changes anything on this meta; see API.md.
+	Changes  bool      `json:"changes"`
 	Revision int64     `json:"revision"`
 	Nodes    []Node    `json:"nodes"`
 	Tables   []Table   `json:"tables"`
@@ -20,8 +36,6 @@ type Overview struct {
 	MoreConcerns int            `json:"more_concerns"`
 	Jobs         []core.JobView `json:"jobs"` // the newest first, at most 100; see JOBS.md
 	Hot          []Hot          `json:"hot"`
-	Events       []Event        `json:"events"`
-	LastEvent    uint64         `json:"last_event"`
 }
 
 // Traffic is a load, per second.
@@ -57,7 +71,7 @@ type Node struct {
 	Mode      string  `json:"mode"`
 	Alive     bool    `json:"alive"`
 	Connected bool    `json:"connected"`
-	SilentMS  int64   `json:"silent_ms"`
+	SilentMS  int64   `json:"silent_ms"` // whole seconds; 0 below two
 	Shards    int32   `json:"shards"`
 	Primaries int     `json:"primaries"`
 	Replicas  int     `json:"replicas"`
@@ -158,7 +172,7 @@ type Replica struct {
 
 // Event is something that happened.
 type Event struct {
-	Seq  uint64 `json:"seq"`
+	Seq  int64  `json:"seq"`
 	At   int64  `json:"at"`   // unix milliseconds
 	Kind string `json:"kind"` // "meta", "node", "table", "partition", "guardian", "job", "config"
 	Text string `json:"text"`

@@ -1,6 +1,6 @@
 // Package console is what a meta server shows to people in a browser: the pages themselves, which are embedded and load nothing
-// from elsewhere, the shape of the data that they ask for (see API.md), and the log of events. It knows neither the cluster's
-// state machine nor sockets: package metasvc fills the data in.
+// from elsewhere, and the shape of the data that they ask for (see API.md). It knows neither the cluster's state machine nor
+// sockets: package metasvc fills the data in.
 package console
 
 import (

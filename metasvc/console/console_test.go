@@ -7,27 +7,6 @@ import (
 	"testing"
 )
 
-func TestEvents(t *testing.T) {
-	var l Log
-	if list, last := l.After(0); len(list) != 0 || last != 0 {
-		t.Fatalf("an empty log has %v", list)
-	}
-	for i := range 3 * eventsKept {
-		l.Add(int64(i), "k", "t")
-	}
-	for _, tc := range []struct{ after, first, n uint64 }{
-		{0, 3*eventsKept - eventsAtOnce + 1, eventsAtOnce},
-		{3*eventsKept - 2, 3*eventsKept - 1, 2},
-		{3 * eventsKept, 0, 0},
-		{3*eventsKept + 5, 3*eventsKept - eventsAtOnce + 1, eventsAtOnce}, // the number is another leader's
-	} {
-		list, last := l.After(tc.after)
-		if uint64(len(list)) != tc.n || last != 3*eventsKept || len(list) > 0 && (list[0].Seq != tc.first || list[0].At != int64(tc.first)-1) {
-			t.Errorf("after %d: %d events up to %d", tc.after, len(list), last)
-		}
-	}
-}
-
 // The console loads nothing from elsewhere: it must work where there is no way out, and must not tell others who looks at it.
 func TestNothingFromOutside(t *testing.T) {
 	outside := regexp.MustCompile(`(?:src|href|from|import|url)\s*[=(]?\s*["']?(?:https?:)?//`)

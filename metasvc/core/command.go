@@ -73,9 +73,11 @@ type SetReplicas struct {
 	Count int32 `thrift:"2"`
 }
 
-// ExpireApps forgets the dropped tables whose time was over at Now (unix seconds).
+// ExpireApps forgets the dropped tables whose time was over at Now (unix seconds). Notes are what the leader saw, see Observed;
+// a command that brings some has Now 0.
 type ExpireApps struct {
-	Now int64 `thrift:"1"`
+	Now   int64  `thrift:"1"`
+	Notes []Note `thrift:"2,opt"`
 }
 
 // Command is one entry of the journal: {format version, kind, origin, seq, body}. Origin and Seq name the proposal to

@@ -132,7 +132,7 @@ func (c *Core) Role() Role { return c.role }
 func (c *Core) Step(now Now, ev Event, out *Effects) error {
 	switch e := ev.(type) {
 	case Committed:
-		return c.committed(now, e.Data, out)
+		return c.committed(now, e, out)
 	case Restored:
 		invariant.Assertf(c.role != Leading, "state replaced by a snapshot on the leader")
 		c.st = e.State
@@ -158,6 +158,8 @@ func (c *Core) Step(now Now, ev Event, out *Effects) error {
 		c.update(e, out)
 	case LinkClosed:
 		c.linkClosed(now, e.Link, out)
+	case Observed:
+		c.observed(e, out)
 	default:
 		invariant.Assertf(false, "event %T", ev)
 	}
@@ -204,16 +206,16 @@ func (c *Core) lead(now Now, e Leadership, out *Effects) {
 	}
 }
 
-func (c *Core) committed(now Now, data []byte, out *Effects) error {
-	cmd, err := ParseCommand(data)
+func (c *Core) committed(now Now, e Committed, out *Effects) error {
+	cmd, err := ParseCommand(e.Data)
 	if err != nil {
 		return err
 	}
-	res := c.st.Apply(&cmd, &c.delta)
+	res := c.st.applyNoted(e.At, &cmd, &c.delta)
 	if c.role != Leading {
 		return nil
 	}
-	if cmd.Kind == CommandExpireApps {
+	if b, ok := cmd.Body.(*ExpireApps); ok && b.Now > 0 {
 		c.expiring = false
 	}
 	c.index(now)

@@ -18,8 +18,11 @@ type Now struct {
 // Event is one input of Core.Step: one of the types below.
 type Event interface{ event() }
 
-// Committed is a journal entry. Data is not kept.
-type Committed struct{ Data []byte }
+// Committed is a journal entry. Data is not kept. At is when a leader took it, in unix milliseconds, the same for every meta.
+type Committed struct {
+	Data []byte
+	At   int64
+}
 
 // Restored replaces the replicated state by that of a snapshot.
 type Restored struct{ State *State }

@@ -108,6 +108,9 @@ func (s *State) Tables() []*App { return s.apps }
 // Level returns the function level that is in force.
 func (c *Core) Level() proto.MetaFunctionLevel { return c.effectiveLevel() }
 
+// WantedLevel returns the function level that is set, by an operator or else by the file.
+func (c *Core) WantedLevel() proto.MetaFunctionLevel { return c.level() }
+
 // MinReplicas is how many members a partition of the table must have to take writes.
 func (c *Core) MinReplicas(a *App) int32 { return c.minReplicas(a) }
 

@@ -21,6 +21,7 @@ type snapshot struct {
 	Options   map[string]string  `thrift:"7,opt"`
 	Forgotten map[int32]struct{} `thrift:"8,opt"`
 	Restored  bool               `thrift:"9,opt"`
+	Notes     []Note             `thrift:"10,opt"`
 }
 
 // AppendSnapshot appends the whole state. Equal states give equal bytes.
@@ -35,7 +36,7 @@ func (s *State) AppendSnapshot(dst []byte) []byte {
 	for _, j := range s.jobs {
 		snap.Jobs = append(snap.Jobs, *j)
 	}
-	snap.LastJob, snap.Restored = s.lastJob, s.restored
+	snap.LastJob, snap.Restored, snap.Notes = s.lastJob, s.restored, s.allNotes()
 	if len(s.options) > 0 {
 		snap.Options = s.options
 	}
@@ -97,6 +98,9 @@ func ReadSnapshot(b []byte) (*State, error) {
 	}
 	if snap.Forgotten != nil {
 		s.forgotten = snap.Forgotten
+	}
+	if err := s.setNotes(snap.Notes); err != nil {
+		return nil, err
 	}
 	return s, nil
 }

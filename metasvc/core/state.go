@@ -30,6 +30,9 @@ type State struct {
 	forgotten map[int32]struct{}
 	// restored: the state came from a backup, so nodes may know more than it does.
 	restored bool
+	// notes is a ring: note Seq is at (Seq-1) % notesKept. Invariant: it holds the newest min(lastNote, notesKept).
+	notes    []Note
+	lastNote int64
 	// partitions is the number of partitions of all tables in apps.
 	partitions int
 }

@@ -42,6 +42,8 @@ import (
 //	refuse                                   the journal does not take what was proposed
 //	restart                                  another meta starts from this one's snapshot
 //	register                                 print the replicated state
+//	observe TEXT                             the leader saw something
+//	notes [after=SEQ]                        print the log of events
 type script struct {
 	t         *testing.T
 	c         *Core
@@ -446,7 +448,7 @@ func (s *script) run(d *datadriven.TestData) {
 		all := s.proposals
 		s.proposals = nil
 		for _, p := range all {
-			s.step(Committed{Data: p.Data})
+			s.step(Committed{Data: p.Data, At: s.now.Unix * 1000})
 		}
 	case "lose":
 		s.proposals = nil
@@ -464,6 +466,14 @@ func (s *script) run(d *datadriven.TestData) {
 		s.opt.Origin++
 		s.c = New(s.opt)
 		s.step(Restored{State: st})
+	case "observe":
+		s.step(Observed{Notes: []Note{{At: s.now.Unix*1000 + 1, Kind: "node", Text: d.CmdArgs[0].Key}}})
+	case "notes":
+		list, last := s.c.st.Notes(num("after", 0))
+		for _, n := range list {
+			s.say("%d %d %s: %s", n.Seq, n.At, n.Kind, n.Text)
+		}
+		s.say("last %d", last)
 	case "register":
 		for _, a := range s.c.st.apps {
 			s.say("%d %s %v rev=%d envs=%v", a.Info.AppID, a.Info.AppName, a.Info.Status, a.Revision, a.Info.Envs)

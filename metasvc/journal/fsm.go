@@ -11,10 +11,10 @@ type fsm struct{ m Machine }
 
 // ApplyBatch implements raft.BatchingFSM.
 func (f fsm) ApplyBatch(logs []*raft.Log) []any {
-	entries := make([][]byte, 0, len(logs))
+	entries := make([]Entry, 0, len(logs))
 	for _, l := range logs {
 		if l.Type == raft.LogCommand {
-			entries = append(entries, l.Data)
+			entries = append(entries, Entry{Data: l.Data, At: l.AppendedAt.UnixMilli()})
 		}
 	}
 	err := f.m.Apply(entries)

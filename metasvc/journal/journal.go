@@ -24,7 +24,7 @@ import (
 type Machine interface {
 	// Apply carries out committed entries in order and returns when it has. The entries may not be kept. An error means
 	// that an entry cannot be read; the machine must see to it that the process ends.
-	Apply(entries [][]byte) error
+	Apply(entries []Entry) error
 	// Snapshot returns the encoded state after everything applied so far.
 	Snapshot() ([]byte, error)
 	// Restore replaces the state by an encoded one. It is called before Open returns when there is a snapshot on disk,
@@ -35,6 +35,13 @@ type Machine interface {
 	Lead(s Status)
 	// Group reports the members when they are known first and when they changed.
 	Group(members []Member)
+}
+
+// Entry is what was proposed. At is when the leader of that time took it, by its clock, in unix milliseconds: every member
+// reads the same, also when it reads its log again after a restart. Times may go back when another member leads.
+type Entry struct {
+	Data []byte
+	At   int64
 }
 
 // Status is what a member knows of the leadership. LeaderID is "" when it knows no leader.

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"path/filepath"
 	"slices"
@@ -17,7 +18,8 @@ import (
 type tape struct {
 	mu       sync.Mutex
 	entries  []string
-	restored int // snapshots taken over
+	times    map[string]int64 // when each of them was taken
+	restored int              // snapshots taken over
 	status   Status
 	group    []Member
 	// behind is set when Ready was reported before an entry that was known to be committed.
@@ -25,11 +27,15 @@ type tape struct {
 	required map[string]bool
 }
 
-func (t *tape) Apply(entries [][]byte) error {
+func (t *tape) Apply(entries []Entry) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.times == nil {
+		t.times = map[string]int64{}
+	}
 	for _, e := range entries {
-		t.entries = append(t.entries, string(e))
+		t.entries = append(t.entries, string(e.Data))
+		t.times[string(e.Data)] = e.At
 	}
 	return nil
 }
@@ -75,6 +81,12 @@ func (t *tape) copy() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return slices.Clone(t.entries)
+}
+
+func (t *tape) taken() map[string]int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return maps.Clone(t.times)
 }
 
 func (t *tape) ready() (Status, bool) {
@@ -203,8 +215,9 @@ func series(prefix string, n int) []string {
 }
 
 // TestLeaderLoss: what was committed survives the loss of the leader, the new one is ready only with all of it, the old
-// one catches up after its return, and all end with the same sequence.
+// one catches up after its return, and all end with the same sequence, each entry with the same time.
 func TestLeaderLoss(t *testing.T) {
+	begin := time.Now().UnixMilli()
 	g := newMembers(t, 3, 0)
 	first := series("a", 20)
 	g.write(t, first...)
@@ -240,6 +253,14 @@ func TestLeaderLoss(t *testing.T) {
 		eventually(t, m.cfg.Self+" has everything", func() bool { return m.t.has("last") })
 		if got, want := m.t.copy(), g[0].t.copy(); !slices.Equal(got, want) {
 			t.Errorf("%s: %v, %s: %v", m.cfg.Self, got, g[0].cfg.Self, want)
+		}
+		if got, want := m.t.taken(), g[0].t.taken(); !maps.Equal(got, want) {
+			t.Errorf("%s: entries were taken at %v, %s: %v", m.cfg.Self, got, g[0].cfg.Self, want)
+		}
+	}
+	for e, at := range g[0].t.taken() {
+		if at < begin || at > time.Now().UnixMilli() {
+			t.Errorf("%s was taken at %d", e, at)
 		}
 	}
 }
@@ -373,7 +394,7 @@ type counter struct {
 	once  sync.Once
 }
 
-func (c *counter) Apply(e [][]byte) error    { c.done <- len(e); return nil }
+func (c *counter) Apply(e []Entry) error     { c.done <- len(e); return nil }
 func (c *counter) Snapshot() ([]byte, error) { return nil, nil }
 func (c *counter) Restore([]byte) error      { return nil }
 func (c *counter) Group([]Member)            {}

@@ -89,6 +89,7 @@ func TestRefused(t *testing.T) {
 		{"DELETE / HTTP/1.1\r\n\r\n", ErrMethod},
 		{"HEAD / HTTP/1.1\r\n\r\n", ErrMethod},
 		{"GETX / HTTP/1.1\r\n\r\n", ErrMethod},
+		{"OPTIONS / HTTP/1.1\r\n\r\n", ErrMethod},
 		{"\x00\x01\x02", ErrMethod},
 		{"get / HTTP/1.1\r\n\r\n", ErrMethod},
 		{"GET /\r\n\r\n", ErrSyntax},
@@ -162,6 +163,27 @@ func TestBadEscapes(t *testing.T) {
 	}
 }
 
+// OPTIONS gets in only where it is wanted, again and again on one connection.
+func TestPreflight(t *testing.T) {
+	in := []byte("OPTIONS /api/v1/job/control HTTP/1.1\r\nOrigin: http://a:1\r\nX-Requested-With: x\r\n\r\n")
+	p := Parser{Preflight: true}
+	for range 2 {
+		req, used, _, err := p.Next(in)
+		if err != nil || req == nil || used != len(in) || req.Method != "OPTIONS" || req.Origin != "http://a:1" || req.RequestedWith != "x" {
+			t.Fatalf("%+v, %d bytes, %v", req, used, err)
+		}
+	}
+	p = Parser{}
+	if _, _, _, err := p.Next(in); !errors.Is(err, ErrMethod) {
+		t.Errorf("not wanted: %v", err)
+	}
+	r := Response{Status: 204, AllowOrigin: "http://a:1", AllowHeaders: "content-type, x-requested-with"}
+	if got := string(r.Append(nil)); got != "HTTP/1.1 204 No Content\r\nVary: Origin\r\nAccess-Control-Allow-Origin: http://a:1\r\n"+
+		"Access-Control-Allow-Methods: POST\r\nAccess-Control-Max-Age: 600\r\nAccess-Control-Allow-Headers: content-type, x-requested-with\r\n\r\n" {
+		t.Errorf("%q", got)
+	}
+}
+
 // The standard library reads what Append writes.
 func TestResponse(t *testing.T) {
 	for _, r := range []Response{
@@ -169,6 +191,7 @@ func TestResponse(t *testing.T) {
 		{Status: 404, Body: []byte("service not found for \"x\"")},
 		{Status: 307, Location: "http://other:34601/x\r\nEvil: 1"},
 		{Status: 500, ContentType: "application/json", Close: true},
+		{Status: 204, AllowOrigin: "http://a:1", NoStore: true},
 	} {
 		b := r.Append([]byte("keep"))
 		got, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(b[4:])), nil)
@@ -178,6 +201,12 @@ func TestResponse(t *testing.T) {
 		body, err := io.ReadAll(got.Body)
 		if err != nil || !bytes.Equal(body, r.Body) || got.StatusCode != max(r.Status, 200) || got.Close != r.Close {
 			t.Fatalf("%q read back as %+v", b, got)
+		}
+		if r.Status == 204 {
+			if got.Header.Get("Content-Length") != "" || got.Header.Get("Content-Type") != "" || got.Header.Get("Cache-Control") != "no-store" {
+				t.Fatalf("%q says something of a body", b)
+			}
+			continue
 		}
 		if got.Header.Get("Evil") != "" || got.ContentLength != int64(len(r.Body)) {
 			t.Fatalf("%q: header %v", b, got.Header)

@@ -2,7 +2,7 @@
 // and metrics pages that share the RPC port. It knows no socket, no goroutine and no path: who owns the connection
 // feeds a Parser, runs the handler wherever it may block, and appends the response.
 //
-// It is deliberately less than net/http: GET and POST, bodies with Content-Length, no chunked encoding, no trailers, no
+// It is deliberately less than net/http: GET and POST (and OPTIONS where it is wanted), bodies with Content-Length, no chunked encoding, no trailers, no
 // upgrade. net/http itself cannot be used because it wants to own the connection and block on it.
 package httpfront
 
@@ -31,6 +31,9 @@ var (
 
 // Parser reads the requests of one connection. The zero value is ready.
 type Parser struct {
+	// Preflight lets OPTIONS in, the question of a browser whether a script may do what it is about to.
+	Preflight bool
+
 	scanned  int // bytes known not to complete the head, so that fragments are looked at once
 	continu  bool
 	promised bool // the client was told to go on
@@ -63,7 +66,7 @@ func (p *Parser) Next(in []byte) (req *Request, consumed, need int, err error) {
 	if length > 0 {
 		r.Body = bytes.Clone(in[skip+head : total])
 	}
-	*p = Parser{}
+	*p = Parser{Preflight: p.Preflight}
 	return r, total, 0, nil
 }
 
@@ -79,7 +82,7 @@ func (p *Parser) WantsContinue() bool {
 // findHead returns the length of the head including the empty line, -1 when it is not complete.
 func (p *Parser) findHead(in []byte) (int, error) {
 	// What cannot become a request is refused at once and not when 64 KiB of it are there.
-	if !agree(in, "GET ") && !agree(in, "POST ") {
+	if !agree(in, "GET ") && !agree(in, "POST ") && !(p.Preflight && agree(in, "OPTIONS ")) {
 		return -1, ErrMethod
 	}
 	from := max(p.scanned-3, 0)
@@ -151,6 +154,8 @@ func parseHead(head []byte) (r *Request, bodyLen int, err error) {
 			r.ContentType = string(value)
 		case foldEqual(name, "origin"):
 			r.Origin = string(value)
+		case foldEqual(name, "x-requested-with"):
+			r.RequestedWith = string(value)
 		case foldEqual(name, "expect"):
 			r.expect = foldEqual(value, "100-continue")
 		}

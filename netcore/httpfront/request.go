@@ -8,12 +8,14 @@ import (
 
 // Request is one parsed request. It owns its memory and may be handed to another goroutine.
 type Request struct {
-	Method      string // GET or POST
+	Method      string // GET or POST; OPTIONS if the parser lets it in
 	Target      string // as sent, with the query
 	ContentType string // of the body, as sent; often empty
 	Origin      string // of the page whose script asks, as sent by browsers; often empty
-	Body        []byte
-	Close       bool // the client wants the connection closed after the answer
+	// RequestedWith is X-Requested-With, which no page can send to a server of another origin that does not allow it.
+	RequestedWith string
+	Body          []byte
+	Close         bool // the client wants the connection closed after the answer
 
 	expect bool
 }

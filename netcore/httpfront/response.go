@@ -11,9 +11,12 @@ type Response struct {
 	ContentType string
 	Location    string // sent when not empty
 	AllowOrigin string // whose scripts may read the answer, when not empty; see Request.Origin
-	NoStore     bool   // it is worth nothing in a moment: nobody keeps a copy
-	Body        []byte
-	Close       bool // announce that the connection is closed afterwards
+	// AllowHeaders answers a preflight: the headers that scripts of AllowOrigin may send with a POST, separated by commas. The browser
+	// need not ask again for ten minutes.
+	AllowHeaders string
+	NoStore      bool // it is worth nothing in a moment: nobody keeps a copy
+	Body         []byte
+	Close        bool // announce that the connection is closed afterwards
 }
 
 // Text is a short answer in plain text.
@@ -34,10 +37,15 @@ func (r *Response) Append(dst []byte) []byte {
 	dst = strconv.AppendInt(dst, int64(status), 10)
 	dst = append(dst, ' ')
 	dst = append(dst, reason(status)...)
-	dst = append(dst, "\r\nContent-Type: "...)
-	dst = appendValue(dst, contentType)
-	dst = append(dst, "\r\nContent-Length: "...)
-	dst = strconv.AppendInt(dst, int64(len(r.Body)), 10)
+	body := r.Body
+	if status == 204 { // which is that there is none
+		body = nil
+	} else {
+		dst = append(dst, "\r\nContent-Type: "...)
+		dst = appendValue(dst, contentType)
+		dst = append(dst, "\r\nContent-Length: "...)
+		dst = strconv.AppendInt(dst, int64(len(body)), 10)
+	}
 	if r.Location != "" {
 		dst = append(dst, "\r\nLocation: "...)
 		dst = appendValue(dst, r.Location)
@@ -46,6 +54,10 @@ func (r *Response) Append(dst []byte) []byte {
 		dst = append(dst, "\r\nVary: Origin\r\nAccess-Control-Allow-Origin: "...)
 		dst = appendValue(dst, r.AllowOrigin)
 	}
+	if r.AllowHeaders != "" {
+		dst = append(dst, "\r\nAccess-Control-Allow-Methods: POST\r\nAccess-Control-Max-Age: 600\r\nAccess-Control-Allow-Headers: "...)
+		dst = appendValue(dst, r.AllowHeaders)
+	}
 	if r.NoStore {
 		dst = append(dst, "\r\nCache-Control: no-store"...)
 	}
@@ -53,7 +65,7 @@ func (r *Response) Append(dst []byte) []byte {
 		dst = append(dst, "\r\nConnection: close"...)
 	}
 	dst = append(dst, "\r\n\r\n"...)
-	return append(dst, r.Body...)
+	return append(dst, body...)
 }
 
 // AppendContinue appends the interim answer that Parser.WantsContinue asks for.
@@ -82,10 +94,14 @@ func reason(status int) string {
 	switch status {
 	case 200:
 		return "OK"
+	case 204:
+		return "No Content"
 	case 307:
 		return "Temporary Redirect"
 	case 400:
 		return "Bad Request"
+	case 403:
+		return "Forbidden"
 	case 404:
 		return "Not Found"
 	case 500:

@@ -157,7 +157,7 @@ export const pages = {
           el("span", null, el("i.sq.learner.h-ill"), "learner"), el("span", null, el("i.sq.primary.h-ill"), "fewer copies than wanted"),
           el("span", null, el("i.sq.primary.h-unwritable"), "no writes"), el("span", null, el("i.sq.primary.h-dead"), "no copy alive"), el("span", null, "▏ the mean")),
         s.page?.omitted ? el("p.quiet", null, `${s.page.omitted} partitions are not on the map.`) : null,
-        el("h2", null, "Latest events"), eventList(s.events.slice(-8).reverse(), "Nothing has happened since this meta leads."),
+        el("h2", null, "Latest events"), eventList(s.events.slice(-8).reverse(), "Nothing has happened yet."),
       ];
     },
   },
@@ -260,7 +260,7 @@ export const pages = {
   events: {
     title: "Events",
     draw: (s, _, again) => [el("h1", null, "Events"), filterBox(s, again, "events"),
-      eventList(s.events.filter((e) => matches(s, e.text, e.kind)).reverse().slice(0, 400), "Nothing has happened since this meta leads.")],
+      eventList(s.events.filter((e) => matches(s, e.text, e.kind)).reverse().slice(0, 400), "Nothing has happened yet.")],
   },
 };
 
