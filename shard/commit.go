@@ -155,6 +155,7 @@ func (p *partition) answer(m *consensus.Mutation, applyErr error, now int64) {
 	p.inFlight = append(p.inFlight[:0], p.inFlight[1:]...)
 	p.overlay.drop(ops)
 	env := p.freshEnv()
+	counted := p.newRun(&ops.ops[0].call, now)
 	for i := range ops.ops {
 		op := &ops.ops[i]
 		switch {
@@ -167,11 +168,14 @@ func (p *partition) answer(m *consensus.Mutation, applyErr error, now int64) {
 			buf, mark := p.shard.beginReply(&op.call)
 			buf = op.reply.Append(buf, env, m.Decree)
 			p.shard.endReply(&op.call, buf, mark)
-			if p.served(&op.call, now, int(op.end-op.off)) {
+			counted.next(&op.call)
+			counted.add(int(op.end - op.off))
+			if p.curious(&op.call, now) {
 				p.explainWrite(ops, op, now)
 			}
 		}
 	}
+	counted.end()
 	p.shard.stats.Writes += uint64(len(ops.ops))
 	p.shard.freeMutation(ops)
 }

@@ -9,7 +9,7 @@ import (
 
 // Hot keys are found by counting one request in hotSample. A sketch keeps the hash keys that came most often in the present
 // period (Space-Saving: a key that finds no slot takes the one of the rarest key and goes on from its count, so a key that makes
-// more than 1/hotSlots of the requests is never missed). Between samples a request pays one addition and one comparison.
+// more than 1/hotSlots of the requests is never missed). Requests that come together pay one comparison for all of them.
 const (
 	hotSample     = 1 << hotSampleBits // requests per sample
 	hotSampleBits = 6
@@ -33,19 +33,31 @@ type hotSlot struct {
 
 // hotCounter is what a replica has for its reads, or for its writes.
 type hotCounter struct {
-	seen   uint32
+	wait   int        // requests that pass before the next sample
+	block  uint32     // which hotSample requests that one belongs to
 	sketch *hotSketch // nil until the first sample
 
 	detect    detection
 	detecting *hotSketch // of a detection that runs
 }
 
-// due tells whether the request that just came is one to be counted. Of every hotSample requests one is, at a place that looks
-// random: a client that repeats itself would otherwise be seen at one of its requests only.
-func (h *hotCounter) due() bool {
-	h.seen++
-	return h.seen%hotSample == hotSample-1-(h.seen/hotSample*2654435761)>>(32-hotSampleBits)
+// sample returns which of the next requests, numbered from up to n, is to be counted; n when none of them is. Of every hotSample
+// requests one is, at a place that looks random: a client that repeats itself would otherwise be seen at one of its requests
+// only.
+func (h *hotCounter) sample(from, n int) int {
+	if rest := n - from; rest <= h.wait {
+		h.wait -= rest
+		return n
+	}
+	at := from + h.wait
+	rest := hotSample - 1 - place(h.block)
+	h.block++
+	h.wait = rest + place(h.block)
+	return at
 }
+
+// place is which request of a block is counted.
+func place(block uint32) int { return int(block * 2654435761 >> (32 - hotSampleBits)) }
 
 // count takes the raw key of a request that is due.
 func (h *hotCounter) count(raw []byte) {
@@ -97,11 +109,14 @@ func (s *hotSketch) hottest(write bool, seconds float64) (list []proto.HotKey) {
 	return list[:min(len(list), hotShown)]
 }
 
-// countWrite counts the write whose records begin at byte off of the batch, if it has any.
-func (p *partition) countWrite(m *mutationOps, off int) {
-	if m.builder.Len() > off {
-		if r := engine.ReadRecords(m.builder.Bytes(), off, 1); r.Next() {
-			p.hotWrites.count(r.Record().Key)
+// countWrites looks at the writes of a mutation.
+func (p *partition) countWrites(m *mutationOps) {
+	n := len(m.ops)
+	for i := p.hotWrites.sample(0, n); i < n; i = p.hotWrites.sample(i+1, n) {
+		if op := &m.ops[i]; op.end > op.off {
+			if r := engine.ReadRecords(m.builder.Bytes(), int(op.off), 1); r.Next() {
+				p.hotWrites.count(r.Record().Key)
+			}
 		}
 	}
 }

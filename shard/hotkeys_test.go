@@ -19,7 +19,7 @@ func TestHotKeyIsFound(t *testing.T) {
 		if r.IntN(10) == 0 {
 			key = "hot"
 		}
-		if h.due() {
+		if h.sample(0, 1) == 0 {
 			h.count(engine.AppendKey(nil, []byte(key), []byte("sort")))
 		}
 	}
@@ -72,7 +72,7 @@ func TestSamplingDoesNotRepeatItself(t *testing.T) {
 	places := map[int]int{}
 	const rounds = 1000
 	for i := range rounds * hotSample {
-		if h.due() {
+		if h.sample(0, 1) == 0 {
 			places[i%hotSample]++
 		}
 	}
@@ -97,7 +97,7 @@ func BenchmarkHotKeys(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		if h.due() {
+		if h.sample(0, 1) == 0 {
 			h.count(keys[i%len(keys)])
 		}
 	}

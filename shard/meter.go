@@ -9,8 +9,9 @@ import (
 )
 
 // What a replica counts. Everything here is a plain field of the owning loop; the collector fetches copies once a second, see
-// collect.go. Counting a request is a handful of additions and no clock of its own: the time at which it came is that of the
-// turn, and the time at which it was answered is read once for all that is answered together.
+// collect.go. Counting has no clock of its own: the time at which a request came is that of the turn, and the time at which it
+// was answered is read once for all that is answered together. Requests of one kind that share both times are counted as one run:
+// each is three additions, and the histogram hears of all of them at once.
 
 // kind is a kind of request as metrics tell them apart.
 type kind uint8
@@ -79,22 +80,61 @@ func (m *meter) traffic() (t traffic) {
 	return t
 }
 
-// served counts an answered request, at now on the node's clock. It tells whether somebody wants to know where its time went:
-// then the caller explains it.
-func (p *partition) served(c *call, now int64, bytes int) bool {
-	m := p.meter[kindOf[c.to.Code]]
+// run counts requests of one replica that are answered together, at now on the node's clock. The meter has them after end.
+type run struct {
+	p     *partition
+	now   int64
+	at    int64 // when they came, for all of them
+	n     uint64
+	bytes uint64
+	more  uint64 // capacity units beyond one for each
+	code  proto.Code
+}
+
+// newRun begins with requests like c.
+func (p *partition) newRun(c *call, now int64) run {
+	return run{p: p, now: now, at: c.at, code: c.to.Code}
+}
+
+// next goes on with requests like c. It is a function apart from add so that both are inlined.
+func (r *run) next(c *call) {
+	if c.at != r.at || c.to.Code != r.code {
+		r.change(c)
+	}
+}
+
+// add counts a request that was answered.
+func (r *run) add(bytes int) {
+	r.n++
+	r.bytes += uint64(bytes)
+	r.more += uint64(bytes >> unitShift)
+}
+
+func (r *run) change(c *call) {
+	r.end()
+	*r = r.p.newRun(c, r.now)
+}
+
+func (r *run) end() {
+	if r.n == 0 {
+		return
+	}
+	k := kindOf[r.code]
+	m := r.p.meter[k]
 	if m == nil {
 		m = new(kindMeter)
-		p.meter[kindOf[c.to.Code]] = m
+		r.p.meter[k] = m
 	}
-	m.bytes += uint64(bytes)
-	m.units += uint64(bytes>>unitShift + 1)
-	m.latency.Record(now - c.at)
-	if p.throttles != nil && !kindOf[c.to.Code].write() {
-		p.throttles.spent(bytes)
+	m.bytes += r.bytes
+	m.units += r.n + r.more
+	m.latency.RecordN(r.now-r.at, r.n)
+	if r.p.throttles != nil && !k.write() {
+		r.p.throttles.spent(int64(r.bytes))
 	}
-	return now-c.at >= p.slowAfter || c.trace != 0
 }
+
+// curious tells whether somebody wants to know where the time of a request went that is answered now.
+func (p *partition) curious(c *call, now int64) bool { return now-c.at >= p.slowAfter || c.trace != 0 }
 
 // clock reads the node's clock, which is the same for all shards: monotonic nanoseconds. What is read last is remembered, for
 // whoever is content with it.

@@ -91,7 +91,7 @@ func (p *partition) settle() {
 func (p *partition) run(d dest, req *proto.Request, read rrdb.Read) {
 	job := rangeJob{partition: p, call: call{dest: d, to: req.ReplyTo()}, backup: req.Backup, read: read, limit: p.env.Limits.IterationTime}
 	job.began = p.shard.seen
-	if p.hotReads.due() {
+	if p.hotReads.sample(0, 1) == 0 {
 		if k, ok := read.(interface{ Work() ([]byte, int) }); ok {
 			key, _ := k.Work()
 			p.hotReads.count(key)
@@ -143,7 +143,10 @@ func (j *rangeJob) finish(sh *Shard) {
 	bytes := len(buf) - header
 	sh.endReply(&j.call, buf, mark)
 	sh.stats.Ranges++
-	if p.served(&j.call, now, bytes) {
+	counted := p.newRun(&j.call, now)
+	counted.add(bytes)
+	counted.end()
+	if p.curious(&j.call, now) {
 		p.explainRange(j, now, bytes)
 	}
 	if !keep {

@@ -32,9 +32,6 @@ func (p *partition) get(d dest, req *proto.Request) {
 	if len(p.getCalls) >= max(p.getLimit, minGets) {
 		p.runGets()
 	}
-	if p.hotReads.due() {
-		p.hotReads.count(key)
-	}
 	p.gets.Add(key)
 	p.getCalls = append(p.getCalls, getCall{call: call{dest: d, to: req.ReplyTo()}, ttl: req.Code == proto.CodeTTL, backup: req.Backup})
 	p.note(workRead)
@@ -72,6 +69,10 @@ func (p *partition) runGets() {
 	if len(p.getCalls) == 0 {
 		return
 	}
+	n := len(p.getCalls)
+	for i := p.hotReads.sample(0, n); i < n; i = p.hotReads.sample(i+1, n) {
+		p.hotReads.count(p.gets.Key(i))
+	}
 	began := p.shard.seen
 	if p.available() {
 		p.store.MultiGet(&p.gets, engine.TierCache)
@@ -80,6 +81,7 @@ func (p *partition) runGets() {
 	now := p.shard.clock()
 	may := p.mayAnswer(now)
 	env := p.freshEnv()
+	counted := p.newRun(&p.getCalls[0].call, now)
 	var cold *getJob
 	for i := range p.getCalls {
 		g := &p.getCalls[i]
@@ -94,12 +96,17 @@ func (p *partition) runGets() {
 			cold.gets.Add(p.gets.Key(i))
 			cold.calls = append(cold.calls, *g)
 		default:
-			if p.answerGet(g, env, p.gets.Outcome(i), p.gets.Value(i), p.gets.Err(i)) &&
-				p.served(&g.call, now, len(p.gets.Key(i))+len(p.gets.Value(i))) {
+			if !p.answerGet(g, env, p.gets.Outcome(i), p.gets.Value(i), p.gets.Err(i)) {
+				continue
+			}
+			counted.next(&g.call)
+			counted.add(len(p.gets.Key(i)) + len(p.gets.Value(i)))
+			if p.curious(&g.call, now) {
 				p.explainGet(g, p.gets.Key(i), p.gets.Outcome(i), len(p.gets.Value(i)), stages{queue: began - g.call.at, store: now - began}, now)
 			}
 		}
 	}
+	counted.end()
 	perKey := len(p.gets.Arenas().Vals)/len(p.getCalls) + 1
 	p.getLimit = min(max(2*p.getLimit, minGets), getBytes/perKey, maxGets)
 	p.shard.stats.Gets += uint64(len(p.getCalls))
@@ -162,19 +169,25 @@ func (j *getJob) finish(sh *Shard) {
 	now := sh.clock()
 	may := p.mayAnswer(now)
 	env := p.freshEnv()
+	counted := p.newRun(&j.calls[0].call, now)
 	for i := range j.calls {
 		g := &j.calls[i]
 		if !may.read(g.backup) {
 			sh.fail(&g.call, proto.ErrInvalidState)
 			continue
 		}
-		if p.answerGet(g, env, j.gets.Outcome(i), j.gets.Value(i), j.gets.Err(i)) &&
-			p.served(&g.call, now, len(j.gets.Key(i))+len(j.gets.Value(i))) {
+		if !p.answerGet(g, env, j.gets.Outcome(i), j.gets.Value(i), j.gets.Err(i)) {
+			continue
+		}
+		counted.next(&g.call)
+		counted.add(len(j.gets.Key(i)) + len(j.gets.Value(i)))
+		if p.curious(&g.call, now) {
 			p.explainGet(g, j.gets.Key(i), j.gets.Outcome(i), len(j.gets.Value(i)), stages{
 				queue: j.submitted - g.call.at, lane: j.began - j.submitted, store: j.ended - j.began, back: now - j.ended,
 			}, now)
 		}
 	}
+	counted.end()
 	clear(j.calls)
 	j.calls = j.calls[:0]
 	trimGets(&j.gets)

@@ -118,9 +118,9 @@ func (t *throttles) write(second int64, req *proto.Request) verdict {
 }
 
 // spent takes what reads have returned.
-func (t *throttles) spent(bytes int) {
+func (t *throttles) spent(bytes int64) {
 	if t.readBytes.perSecond > 0 {
-		t.readBytes.tokens -= int64(bytes)
+		t.readBytes.tokens -= bytes
 	}
 }
 

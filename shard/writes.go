@@ -116,9 +116,6 @@ func (p *partition) add(m *mutationOps, c *call, off int, reply rrdb.Reply, err 
 		p.shard.silence(&c.dest)
 		return
 	}
-	if p.hotWrites.due() {
-		p.countWrite(m, off)
-	}
 	m.ops = append(m.ops, writeOp{call: *c, reply: reply, off: int32(off), end: int32(m.builder.Len())})
 	if p.overlay.active {
 		p.overlay.add(m)
@@ -312,6 +309,7 @@ func (p *partition) propose() {
 		p.shard.freeMutation(m)
 		return
 	}
+	p.countWrites(m)
 	m.tokens[0] = p.shard.nextToken()
 	m.decree, m.proposed, m.logged = 0, max(p.shard.seen, p.shard.turnStart()), 0
 	p.shard.stats.Mutations++

@@ -23,17 +23,20 @@ const (
 
 // Histogram counts values by size. The zero value is ready. It belongs to one goroutine.
 type Histogram struct {
-	counts [buckets]uint64
 	n      uint64
 	sum    uint64
+	counts [buckets]uint64
 }
 
 // Record adds a value. Negative values count as 0, those beyond MaxValue as MaxValue.
-func (h *Histogram) Record(v int64) {
+func (h *Histogram) Record(v int64) { h.RecordN(v, 1) }
+
+// RecordN adds a value n times.
+func (h *Histogram) RecordN(v int64, n uint64) {
 	v = min(max(v, 0), MaxValue)
-	h.counts[index(uint64(v))]++
-	h.n++
-	h.sum += uint64(v)
+	h.counts[index(uint64(v))] += n
+	h.n += n
+	h.sum += uint64(v) * n
 }
 
 // index is the bucket of v: v itself below 2*sub, then sub buckets per power of two.
