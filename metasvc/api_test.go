@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"pegasus/metasvc/console"
+	"pegasus/metasvc/journal"
+	"pegasus/netcore/metric/export"
 	"pegasus/netcore/proto"
 )
 
@@ -288,6 +290,24 @@ func TestConsolePages(t *testing.T) {
 	}
 }
 
+func containsAll(text string, parts ...string) bool {
+	return !slices.ContainsFunc(parts, func(p string) bool { return !strings.Contains(text, p) })
+}
+
+// A snapshot shows with its size and when it was taken.
+func TestRaftMetricsOfASnapshot(t *testing.T) {
+	e := export.New()
+	defer e.Close()
+	text, err := e.Text(func(f *export.Families) {
+		raftFamilies(f, journal.Stats{State: "candidate", Contact: -1, Snapshot: journal.SnapshotStats{Index: 7, Bytes: 1 << 20, Taken: time.UnixMilli(1_700_000_000_500)}})
+	})
+	if err != nil || !containsAll(string(text), `pegasus_meta_raft_state{state="candidate"} 1`, "pegasus_meta_raft_snapshot_index 7\n",
+		"pegasus_meta_raft_snapshot_size_bytes 1.048576e+06\n", "pegasus_meta_raft_snapshot_timestamp_seconds 1.7000000005e+09\n") ||
+		containsAll(string(text), "raft_last_contact") || containsAll(string(text), "raft_leader{") {
+		t.Errorf("%v\n%s", err, text)
+	}
+}
+
 func TestMetaMetrics(t *testing.T) {
 	g := startGroup(t, 3)
 	startNode(t, 1, g.metas())
@@ -299,8 +319,15 @@ func TestMetaMetrics(t *testing.T) {
 		return strings.Contains(text, `pegasus_meta_partitions{health="healthy",table="t"} 4`) && strings.Contains(text, "pegasus_meta_leading 1") &&
 			strings.Contains(text, `pegasus_meta_nodes{state="alive"} 1`) && strings.Contains(text, "go_goroutines")
 	})
+	eventually(t, "the leader's Raft", func() bool {
+		_, _, text := page(t, g.peers[leader].Address, "/metrics", "")
+		return containsAll(text, `pegasus_meta_raft_state{state="leader"} 1`, `pegasus_meta_raft_state{state="follower"} 0`,
+			"pegasus_meta_raft_last_contact_seconds 0\n", "pegasus_meta_raft_members 3\n", "pegasus_meta_raft_term ", "pegasus_meta_raft_last_index ",
+			"pegasus_meta_raft_commit_index ", "pegasus_meta_raft_applied_index ", "pegasus_meta_raft_fsm_pending 0\n", "pegasus_meta_raft_snapshot_index 0\n",
+			`pegasus_meta_raft_leader{leader="`+g.peers[leader].Address+`"} 1`)
+	})
 	if _, header, text := page(t, g.peers[(leader+1)%3].Address, "/metrics", ""); !strings.Contains(text, "pegasus_meta_leading 0") ||
-		strings.Contains(text, "pegasus_meta_nodes") || !strings.HasPrefix(header.Get("Content-Type"), "text/plain; version=0.0.4") {
+		!strings.Contains(text, `pegasus_meta_raft_state{state="follower"} 1`) || strings.Contains(text, "pegasus_meta_nodes") || !strings.HasPrefix(header.Get("Content-Type"), "text/plain; version=0.0.4") {
 		t.Errorf("a follower's metrics, %v:\n%s", header, text)
 	}
 	var out struct {

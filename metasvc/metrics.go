@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"pegasus/metasvc/core"
+	"pegasus/metasvc/journal"
 	"pegasus/netcore/httpfront"
 	"pegasus/netcore/loop"
 	"pegasus/netcore/metric/export"
@@ -23,6 +24,7 @@ type figures struct {
 	alive, dead int
 	tables      []tableFigures
 	loop        loop.Stats
+	journal     *journal.Journal // nil until it is open
 }
 
 type tableFigures struct {
@@ -35,7 +37,7 @@ type tableFigures struct {
 // figures copies them. It runs on the loop.
 func (w *watcher) figures(partitions bool) *figures {
 	c := w.s.core
-	f := &figures{leading: c.Role() == core.Leading, revision: c.State().Revision(), loop: w.s.loop.Snapshot()}
+	f := &figures{leading: c.Role() == core.Leading, revision: c.State().Revision(), loop: w.s.loop.Snapshot(), journal: w.s.journal}
 	if !f.leading {
 		return f
 	}
@@ -73,6 +75,9 @@ func (f *figures) families(e *export.Families) {
 	e.Counter("pegasus_loop_busy_seconds_total", "Time that the event loop spent within turns.", float64(f.loop.BusyNanos)/1e9, "shard", "meta")
 	e.Counter("pegasus_loop_turns_total", "Turns of the event loop in which anything happened.", float64(f.loop.Turns), "shard", "meta")
 	e.Gauge("pegasus_sessions", "Open sessions.", float64(f.loop.Sessions), "shard", "meta")
+	if f.journal != nil {
+		raftFamilies(e, f.journal.Stats())
+	}
 	if !f.leading {
 		return // only the leader knows of the cluster
 	}
@@ -85,6 +90,35 @@ func (f *figures) families(e *export.Families) {
 		for h, n := range t.health {
 			e.Gauge("pegasus_meta_partitions", "Partitions by their health.", float64(n), "table", t.name, "health", core.Health(h).String())
 		}
+	}
+}
+
+// raftFamilies shows a member of the meta group.
+func raftFamilies(e *export.Families, s journal.Stats) {
+	gauge := func(name, help string, v float64) { e.Gauge("pegasus_meta_raft_"+name, help, v) }
+	for _, state := range []string{"follower", "candidate", "leader", "shutdown"} {
+		in := 0.0
+		if s.State == state {
+			in = 1
+		}
+		e.Gauge("pegasus_meta_raft_state", "1 for what the meta is in its group, 0 for the rest.", in, "state", state)
+	}
+	if s.Leader != "" {
+		e.Gauge("pegasus_meta_raft_leader", "The leader that this meta knows, always 1.", 1, "leader", s.Leader)
+	}
+	gauge("members", "Members of the group, as this meta knows it.", float64(s.Members))
+	gauge("term", "Term of the group, which every election raises.", float64(s.Term))
+	gauge("last_index", "Index of the last entry in this meta's log.", float64(s.Last))
+	gauge("commit_index", "Index of the last entry that this meta knows to be committed.", float64(s.Commit))
+	gauge("applied_index", "Index of the last entry that this meta has applied, or is about to.", float64(s.Applied))
+	gauge("fsm_pending", "Batches of committed entries that wait to be applied.", float64(s.Pending))
+	if s.Contact >= 0 {
+		gauge("last_contact_seconds", "Time since this meta heard of the leader, 0 on the leader itself.", s.Contact.Seconds())
+	}
+	gauge("snapshot_index", "Index of the last entry in this meta's newest snapshot, 0 without one.", float64(s.Snapshot.Index))
+	gauge("snapshot_size_bytes", "Size of this meta's newest snapshot, 0 without one.", float64(s.Snapshot.Bytes))
+	if !s.Snapshot.Taken.IsZero() {
+		gauge("snapshot_timestamp_seconds", "When this meta's newest snapshot was taken, in seconds since 1970.", float64(s.Snapshot.Taken.UnixMilli())/1e3)
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 // shard take turns, one on its way and one to look at. What has not changed since a census was last filled is not copied again,
 // so idle replicas cost their loop a comparison per kind of request.
 //
-// A loop that does not answer keeps its census; its figures then stand still.
+// A loop that does not answer keeps its census; its figures then stand still, and hang.go makes it known.
 
 const (
 	collectInterval = time.Second
@@ -111,6 +111,7 @@ type collector struct {
 	arrived chan *census
 	export  *export.Exporter
 	series  *series
+	pulses  []pulse // by shard
 
 	mu      sync.Mutex // guards what follows against those who look
 	newest  []*census  // by shard; nil before the first
@@ -143,6 +144,7 @@ func newCollector(n *Node) *collector {
 	}
 	for _, sh := range n.shards {
 		c.spare = append(c.spare, &census{shard: sh, back: c.arrived, replicas: map[proto.GPID]*replicaCensus{}})
+		c.pulses = append(c.pulses, pulse{answered: true}) // it has not been asked yet
 	}
 	c.series = newSeries(c)
 	return c
@@ -157,6 +159,7 @@ func (c *collector) run(stop <-chan struct{}) {
 		case a := <-c.arrived:
 			c.absorb(a)
 		case <-tick.C:
+			c.feelPulses()
 			c.ask(round)
 			c.series.update()
 			if round%sizesEveryRounds == 1 {
@@ -185,6 +188,7 @@ func (c *collector) absorb(a *census) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	i := a.shard.id
+	c.answers(int(i))
 	if c.spare[i] = c.newest[i]; c.spare[i] == nil {
 		c.spare[i] = &census{shard: a.shard, back: c.arrived, replicas: map[proto.GPID]*replicaCensus{}}
 	}

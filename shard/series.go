@@ -31,7 +31,7 @@ type shardSeries struct {
 	turns, messages, bytesIn, bytesOut, opened, forwarded, cold, mutations, peerDrops *export.Counter
 	refused, slowReader, inboundLimit, idle                                           *export.Counter
 	mailboxFull                                                                       *export.Counter
-	busyRatio, sessions, mailboxDepth                                                 export.Gauge
+	busyRatio, sessions, mailboxDepth, unanswered                                     export.Gauge
 
 	logRecords, logBytes, logFailures, logRefusals *export.Counter
 	logSize, logPending, logSegments               export.Gauge
@@ -71,6 +71,7 @@ func newSeries(c *collector) *series {
 			peerDrops:    counter("pegasus_peer_frames_dropped_total", "Frames to other servers that could not be sent."),
 			mailboxFull:  counter("pegasus_mailbox_refused_total", "Messages refused because the mailbox was full."),
 			busyRatio:    gauge("pegasus_loop_busy_ratio", "Share of the last second that the event loop spent within turns."),
+			unanswered:   gauge("pegasus_loop_unanswered_seconds", "Time that the event loop has not answered the collector, which asks once a second."),
 			sessions:     gauge("pegasus_sessions", "Open sessions."),
 			mailboxDepth: gauge("pegasus_mailbox_depth", "Messages that wait in the mailbox."),
 			refused:      closed("too_many"), slowReader: closed("slow_reader"), inboundLimit: closed("inbound_limit"), idle: closed("idle"),
@@ -113,6 +114,7 @@ func (s *series) update() {
 	defer s.c.mu.Unlock()
 	for i := range s.shards {
 		s.shards[i].update(s.c.newest[i])
+		s.shards[i].unanswered.Set(s.c.pulses[i].silence().Seconds())
 	}
 }
 

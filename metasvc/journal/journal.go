@@ -89,6 +89,7 @@ const (
 type Journal struct {
 	raft      *raft.Raft
 	store     *raftboltdb.BoltStore
+	snapshots *raft.FileSnapshotStore
 	transport *raft.NetworkTransport
 	machine   Machine
 	log       *zap.Logger
@@ -132,27 +133,26 @@ func Open(cfg Config, m Machine) (_ *Journal, err error) {
 	if !slices.ContainsFunc(cfg.Members, func(m Member) bool { return m.ID == cfg.Self }) {
 		return nil, fmt.Errorf("journal: %s is no member of its group", cfg.Self)
 	}
-	var snapshots *raft.FileSnapshotStore
-	if j.store, snapshots, err = openStores(&cfg); err != nil {
+	if j.store, j.snapshots, err = openStores(&cfg); err != nil {
 		return nil, err
 	}
 
 	rc := raftConfig(&cfg)
 	rc.Logger = logger
-	known, err := raft.HasExistingState(j.store, j.store, snapshots)
+	known, err := raft.HasExistingState(j.store, j.store, j.snapshots)
 	if err != nil {
 		return nil, fmt.Errorf("journal: %s: %w", cfg.Dir, err)
 	}
 	if !known && !cfg.Join {
-		if err := raft.BootstrapCluster(rc, j.store, j.store, snapshots, j.transport, group(cfg.Members)); err != nil {
+		if err := raft.BootstrapCluster(rc, j.store, j.store, j.snapshots, j.transport, group(cfg.Members)); err != nil {
 			return nil, fmt.Errorf("journal: begin a new group: %w", err)
 		}
 	}
-	changed, err := regrouped(j.store, snapshots)
+	changed, err := regrouped(j.store, j.snapshots)
 	if err != nil {
 		return nil, err
 	}
-	if j.raft, err = raft.NewRaft(rc, fsm{m}, j.store, j.store, snapshots, j.transport); err != nil {
+	if j.raft, err = raft.NewRaft(rc, fsm{m}, j.store, j.store, j.snapshots, j.transport); err != nil {
 		return nil, fmt.Errorf("journal: start from %s: %w", cfg.Dir, err)
 	}
 	if err := j.sameGroup(&cfg, changed); err != nil {

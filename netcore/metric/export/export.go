@@ -2,9 +2,16 @@
 // knows no metric; a daemon hands it names and figures, which it has collected before.
 //
 // Two kinds of metrics are kept apart. What lives as long as the process (loops, logs, the runtime) goes through a tally scope
-// with tally's Prometheus reporter: a handle each, set once a second. What comes and goes (tables, replicas) is handed over as
-// a whole at every scrape, see Families. It would stay in a scope for ever: a series of a replica that has moved away, with
-// its last value, is a lie. And a tally histogram takes its samples one by one, where ours are counted already.
+// with tally's Prometheus reporter: a handle each, set once a second. What comes and goes (tables, replicas, the leader's view of
+// the cluster) and what is a histogram is handed over as a whole at every scrape, see Families. Tally v4.1.17 can have neither,
+// which TestWhatTallyCannot shows:
+//
+//   - Nothing that it has shown ever leaves. Closing a scope drops the scope's own handles (scope.go, clearMetrics); its Prometheus
+//     reporter has no call to take a metric or a label value back, and keeps every vector registered (prometheus/reporter.go). A
+//     series of a replica that has moved away, with its last value, is a lie.
+//   - A histogram is reported as so many observations of the upper bound of a bucket, one at a time (reporter.go, ReportSamples):
+//     the sum is wrong by up to the width of a bucket, and a million requests per second are a million calls. Ours are counted
+//     already, with their sum.
 package export
 
 import (

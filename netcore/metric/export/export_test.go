@@ -2,9 +2,14 @@ package export
 
 import (
 	"encoding/json"
+	"io"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/uber-go/tally/v4"
+	reporter "github.com/uber-go/tally/v4/prometheus"
 
 	"pegasus/netcore/httpfront"
 	"pegasus/netcore/metric"
@@ -120,5 +125,58 @@ func TestQuery(t *testing.T) {
 	}
 	if Wants(&httpfront.Request{Target: "/metrics"}) {
 		t.Error("a plain request is taken for a query")
+	}
+}
+
+// TestWhatTallyCannot holds the two reasons why tables, replicas and histograms do not go through tally, see the package comment.
+// When it fails tally has learned something.
+func TestWhatTallyCannot(t *testing.T) {
+	r := prometheus.NewRegistry()
+	root, closer := tally.NewRootScope(tally.ScopeOptions{
+		CachedReporter: reporter.NewReporter(reporter.Options{Registerer: r}), OmitCardinalityMetrics: true,
+	}, time.Millisecond)
+	defer closer.Close()
+	replica := root.Tagged(map[string]string{"partition": "1.0"})
+	replica.Gauge("decree").Update(7)
+	h := replica.Histogram("latency", tally.ValueBuckets{10, 100})
+	for range 4 {
+		h.RecordValue(11)
+	}
+	var decree, sum float64
+	gather := func() (series int) {
+		families, err := r.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			series += len(f.Metric)
+			if f.GetName() == "decree" {
+				decree = f.Metric[0].GetGauge().GetValue()
+			} else {
+				sum = f.Metric[0].GetHistogram().GetSampleSum()
+			}
+		}
+		return series
+	}
+	waitFor(t, "both are reported", func() bool { return gather() == 2 && decree == 7 && sum > 0 })
+	if sum != 4*100 {
+		t.Errorf("the sum of four times 11 is %v", sum)
+	}
+	if err := replica.(io.Closer).Close(); err != nil {
+		t.Fatal(err)
+	}
+	// A scope that is asked for again is another one once the reporting has removed the closed one.
+	waitFor(t, "the closed scope is removed", func() bool { return root.Tagged(map[string]string{"partition": "1.0"}) != replica })
+	if n := gather(); n != 2 || decree != 7 {
+		t.Errorf("%d series after the scope was closed, decree %v", n, decree)
+	}
+}
+
+func waitFor(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain: %s", what)
+		}
 	}
 }
