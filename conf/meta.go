@@ -12,6 +12,7 @@ type Meta struct {
 	Peers            []Peer           `toml:"peers"`
 	FailureDetection FailureDetection `toml:"failure_detection"`
 	Cluster          Cluster          `toml:"cluster"`
+	Console          Console          `toml:"console"`
 	Logging          Logging          `toml:"logging"`
 	Debug            Debug            `toml:"debug"`
 }
@@ -53,6 +54,11 @@ type Cluster struct {
 	Recover          string   `toml:"recover_from_replica_server" allow:"no|yes"`
 }
 
+// Console says what people may do in a browser.
+type Console struct {
+	Changes string `toml:"changes" allow:"no|yes"`
+}
+
 // DefaultMeta returns the configuration of an empty file: a group of one.
 func DefaultMeta() *Meta {
 	return &Meta{
@@ -77,6 +83,7 @@ func DefaultMeta() *Meta {
 			BalancePeriod:         Duration(10 * time.Second),
 			Recover:               "no",
 		},
+		Console: Console{Changes: "no"},
 		Logging: defaultLogging(),
 	}
 }

@@ -2,7 +2,6 @@ package metasvc
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -10,7 +9,6 @@ import (
 
 	"pegasus/metasvc/console"
 	"pegasus/metasvc/core"
-	"pegasus/metasvc/journal"
 	"pegasus/netcore/httpfront"
 )
 
@@ -32,7 +30,7 @@ func (s *Server) consolePage(path string, req *httpfront.Request) (r httpfront.R
 	if !below {
 		return r, false
 	}
-	script := slices.ContainsFunc(s.members, func(m journal.Member) bool { return req.Origin == "http://"+m.ID })
+	script := s.fromMeta(req.Origin)
 	r = s.api(name, req, script)
 	r.NoStore = true
 	if script {

@@ -28,7 +28,7 @@ func (s *Server) Opened(ses *loop.Session) error {
 	default:
 		return errEarly
 	}
-	ses.State = &conn{}
+	ses.State = &conn{http: httpfront.Parser{Preflight: true}}
 	return nil
 }
 

@@ -57,6 +57,24 @@ func (s *Server) page(req *httpfront.Request, reply func(httpfront.Response)) {
 		reply(badRequest(err.Error()))
 		return
 	}
+	switch req.Method {
+	case "OPTIONS":
+		reply(s.preflight(path, req))
+		return
+	case "POST":
+		if why := s.forbids(path, req); why != "" {
+			r := httpfront.Text(403, why+"\n")
+			if s.fromMeta(req.Origin) {
+				r.AllowOrigin = req.Origin
+			}
+			reply(r)
+			return
+		}
+		if name, ok := cutFolder(path, "api/v1"); ok {
+			s.change(name, req, reply)
+			return
+		}
+	}
 	if r, ok := s.consolePage(path, req); ok {
 		reply(r)
 		return

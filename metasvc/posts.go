@@ -28,25 +28,13 @@ func (s *Server) pageNodeList(_ *pageCall, reply func(httpfront.Response)) {
 	commands["node.list"].run(s, nil, jsonText(reply))
 }
 
-func (s *Server) postJob(c *pageCall, reply func(httpfront.Response)) {
-	var body struct{ Kind, Node, Table string }
-	if !jsonBody(c, &body) {
-		reply(badRequest("want a POST of {\"kind\": ..., \"node\": ..., \"table\": ...}"))
-		return
+// post is the page that does what the console's change of that name does.
+func post(name, want string) func(*Server, *pageCall, func(httpfront.Response)) {
+	return func(s *Server, c *pageCall, reply func(httpfront.Response)) {
+		if c.req.Method != "POST" || changes[name](s, c.req.Body, jsonText(reply)) != nil {
+			reply(badRequest("want a POST of " + want))
+		}
 	}
-	s.ask(&core.StartRequest{Kind: body.Kind, Node: body.Node, Table: body.Table}, jsonText(reply), oneJob)
-}
-
-func (s *Server) postControl(c *pageCall, reply func(httpfront.Response)) {
-	var body struct {
-		ID     int64
-		Action string
-	}
-	if !jsonBody(c, &body) {
-		reply(badRequest("want a POST of {\"id\": ..., \"action\": ...}"))
-		return
-	}
-	s.ask(&core.JobRequest{ID: body.ID, Action: body.Action}, jsonText(reply), oneJob)
 }
 
 // badStructure is the recorded answer to a body that is not what it ought to be. Bodies that are not announced as JSON are

@@ -85,6 +85,7 @@ var pageHelp = map[string]string{
 	"/metrics":                   "[with_metric_fields=field1,field2,...][&types=type1,type2,...][&ids=id1,id2,...][&attributes=attr1,value1,attr2,value2,...][&metrics=metric1,metric2,...][&detail=true|false]Query the node metrics. Without a query: in the format of Prometheus.",
 	"/metrics/partitions":        "The metrics in the format of Prometheus, with those of every replica.",
 	"/slow":                      "[count=<n>]. The requests that were slow, and where their time went.",
+	"/hotkey":                    "app_id=<app_id>&partition=<n>&type=read|write. How a hot-key detection stands; a POST with action=start|stop begins and ends it.",
 	"/replica/manual_compaction": "app_id=<app_id>. Query the progress of manual compactions of an app.",
 	"/replica/data_version":      "app_id=<app_id>. Query the data version of an app.",
 }
@@ -149,6 +150,8 @@ func (n *Node) page(req *httpfront.Request) httpfront.Response {
 		return n.prometheus(true)
 	case "slow":
 		return n.slowPage(args.Get("count"))
+	case "hotkey":
+		return n.hotkeyPage(req, args)
 	case "replica/manual_compaction":
 		return n.compactionPage(args.Get("app_id"))
 	case "replica/data_version":

@@ -160,6 +160,9 @@ data_dir = "data"
 
 [failure_detection]
 grace = "3s"
+
+[console]
+changes = "yes"
 `, i+1, p.name, address(p.metas[i].host, p.metas[i].serve))
 	for _, m := range p.metas {
 		fmt.Fprintf(&b, "\n[[peers]]\naddress = %q\nraft = %q\n", address(m.host, m.serve), address(m.host, m.raft))

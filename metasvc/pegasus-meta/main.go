@@ -18,7 +18,6 @@ import (
 	"pegasus/metasvc"
 	"pegasus/netcore/debugport"
 	"pegasus/netcore/loop"
-	"pegasus/netcore/proto"
 )
 
 // version is set by the linker in release builds.
@@ -55,11 +54,6 @@ func main() {
 		fmt.Fprintln(os.Stderr, "pegasus-meta:", err)
 		os.Exit(1)
 	}
-}
-
-var levels = map[string]proto.MetaFunctionLevel{
-	"stopped": proto.LevelStopped,
-	"blind":   proto.LevelBlind, "freezed": proto.LevelFreezed, "steady": proto.LevelSteady, "lively": proto.LevelLively,
 }
 
 func run(c *conf.Meta) error {
@@ -118,12 +112,12 @@ func run(c *conf.Meta) error {
 func options(c *conf.Meta) metasvc.Options {
 	opt := metasvc.Options{
 		ClusterName: c.ClusterName, Listen: c.Node.Listen, Advertise: c.Node.Advertise, DataDir: c.Node.DataDir, Join: c.Node.Join == "yes",
-		Level: levels[c.Cluster.LevelOnStart], MinLiveNodes: c.Cluster.MinLiveNodes, LivePercentage: c.Cluster.LivePercentage,
+		Level: metasvc.Levels[c.Cluster.LevelOnStart], MinLiveNodes: c.Cluster.MinLiveNodes, LivePercentage: c.Cluster.LivePercentage,
 		MinReplicas: int32(c.Cluster.MinReplicaCount), MaxReplicas: int32(c.Cluster.MaxReplicaCount),
 		HoldSeconds: int64(c.Cluster.HoldSecondsForDropped), MinWriteReplicas: int32(c.Cluster.MinWriteReplicas),
 		AssignDelay: time.Duration(c.Cluster.AssignDelay), AddsPerNode: c.Cluster.AddsPerNode,
 		StaleDelay: time.Duration(c.Cluster.StaleDelay), BalancePeriod: time.Duration(c.Cluster.BalancePeriod),
-		Recovering: c.Cluster.Recover == "yes", Grace: time.Duration(c.FailureDetection.Grace), Config: c.String(), Version: version,
+		Recovering: c.Cluster.Recover == "yes", Grace: time.Duration(c.FailureDetection.Grace), Changes: c.Console.Changes == "yes", Config: c.String(), Version: version,
 		Commit: commit(),
 	}
 	for _, p := range c.Peers {

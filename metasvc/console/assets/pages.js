@@ -1,9 +1,10 @@
 // The pages. Each has a title, draw(state, arg, again) that makes its elements, and perhaps needs(arg, state): the address of
 // what it shows besides the overview, or a promise of it.
 
+import { active, balanceAct, guardian, jobActs, jobName, nodeActs } from "./acts.js";
 import { el } from "./dom.js";
 import { bytes, clock, count, date, micros, plural, seconds } from "./format.js";
-import { bar, healthTag, link, spark, table, tableHealth, tag, trafficColumns } from "./widgets.js";
+import { bar, healthTag, link, pair, spark, table, tableHealth, tag, trafficColumns } from "./widgets.js";
 
 const sum = (list, of) => list.reduce((n, x) => n + of(x), 0);
 const healths = ["healthy", "ill", "unwritable", "unreadable", "dead"];
@@ -58,10 +59,10 @@ function clusterMap(s) {
   };
   return el("div.nodes", null, o.nodes.map((n) => el("section.card.node", { key: n.address, class: !n.alive ? "dead" : n.mode !== "in service" ? "draining" : null },
     el("h3", null, link("node", n.address), nodeState(n)),
-    el("div.squares", { role: "img", "aria-label": `${n.primaries} primaries and ${n.replicas - n.primaries} secondaries` }, squares(n.address)),
-    el("div.pair", null, "primaries", bar(n.primaries, most, { mark: meanPrimaries, label: `${n.primaries} primaries; the mean is ${meanPrimaries.toFixed(1)}` }), n.primaries),
-    el("div.pair", null, "replicas", bar(n.replicas, most, { mark: meanReplicas, label: `${n.replicas} replicas; the mean is ${meanReplicas.toFixed(1)}` }), n.replicas),
-    el("div.pair", null, "traffic", spark(s.history.get("n" + n.address)), `${count(n.traffic.reads + n.traffic.writes)}/s`))));
+    n.replicas ? el("div.squares", { role: "img", "aria-label": `${n.primaries} primaries and ${n.replicas - n.primaries} secondaries` }, squares(n.address)) : el("p.quiet", null, "no replica"),
+    pair("primaries", bar(n.primaries, most, { mark: meanPrimaries, label: `${n.primaries} primaries; the mean is ${meanPrimaries.toFixed(1)}` }), n.primaries),
+    pair("replicas", bar(n.replicas, most, { mark: meanReplicas, label: `${n.replicas} replicas; the mean is ${meanReplicas.toFixed(1)}` }), n.replicas),
+    pair("traffic", spark(s.history.get("n" + n.address)), `${count(n.traffic.reads + n.traffic.writes)}/s`))));
 }
 
 const concernsShown = 6;
@@ -77,26 +78,27 @@ function eventList(events, none) {
     el("time", { datetime: new Date(e.at).toISOString(), title: new Date(e.at).toLocaleString() }, clock(e.at)), el("span.quiet", null, e.kind), el("span", null, e.text)))));
 }
 
-function jobRow(j) {
+function jobRow(s, j) {
   const kind = { running: "good", paused: "ill", failed: "bad", done: "quiet", canceled: "quiet" }[j.status];
-  return el("section.card", { key: j.id },
-    el("h3", null, `#${j.id} ${j.kind} `, j.node || j.table ? el("span", null, j.node || j.table, " ") : null, tag(kind, j.status)),
-    j.status === "running" || j.status === "paused"
+  return el("section.card", { key: j.id, "aria-label": jobName(j) },
+    el("h3", null, el("span", null, `#${j.id} ${j.kind} `, j.node ? link("node", j.node) : j.table ? link("table", j.table) : null), tag(kind, j.status)),
+    active(j)
       ? [el("p", null, `step ${j.steps.indexOf(j.step) + 1} of ${j.steps.length}: ${j.step}`),
-        el("div.pair", null, j.unit, bar(j.done, j.total, { label: `${j.done} of ${j.total} ${j.unit}` }), `${count(j.done)}/${count(j.total)}`)]
+        pair(j.unit, bar(j.done, j.total, { label: `${j.done} of ${j.total} ${j.unit}` }), j.total ? `${count(j.done)}/${count(j.total)}` : "–")]
       : null,
     j.waiting ? el("p", null, "waits: " + j.waiting) : null,
     j.reason ? el("p", null, j.reason) : null,
-    el("p.quiet", null, `began ${date(j.started)}`, j.ended ? `, ended ${date(j.ended)}` : ""));
+    el("p.quiet", null, `began ${date(j.started)}`, j.ended ? `, ended ${date(j.ended)}` : "", j.auto ? ", unasked" : ""),
+    jobActs(s, j));
 }
 
 const partitionColumns = (name) => [
-  { name: "#", num: true, value: (p) => p.index },
+  { name: "Partition", num: true, value: (p) => p.index },
   { name: "Health", value: (p) => healths.indexOf(p.health), cell: (p) => [healthTag(p.health), " ", p.doing, p.learners.length && !p.doing ? `learning: ${p.learners.join(", ")}` : ""] },
-  { name: "Primary", value: (p) => p.primary, cell: (p) => (p.primary ? link("node", p.primary) : "–") },
-  { name: "Secondaries", wide: true, value: (p) => p.secondaries.join(), cell: (p) => p.secondaries.map((a, i) => [i ? ", " : "", link("node", a)]) },
+  { name: "Primary", address: true, value: (p) => p.primary, cell: (p) => (p.primary ? link("node", p.primary) : "–") },
+  { name: "Secondaries", text: true, value: (p) => p.secondaries.join(), cell: (p) => p.secondaries.map((a, i) => [i ? ", " : "", link("node", a)]) },
   ...trafficColumns,
-  { name: "Ballot", num: true, wide: true, value: (p) => p.ballot },
+  { name: "Ballot", num: true, value: (p) => p.ballot },
 ];
 
 const hotColumns = [
@@ -105,29 +107,31 @@ const hotColumns = [
   { name: "Kind", value: (h) => h.write, cell: (h) => (h.write ? "writes" : "reads") },
   { name: "Per second", num: true, value: (h) => h.per_sec, cell: (h) => "≈ " + count(h.per_sec) },
   { name: "Of the partition's", num: true, value: (h) => h.percent, cell: (h) => h.percent + " %" },
-  { name: "Node", wide: true, value: (h) => h.node, cell: (h) => link("node", h.node) },
+  { name: "Node", address: true, value: (h) => h.node, cell: (h) => link("node", h.node) },
 ];
 
 const envList = (envs) => Object.entries(envs ?? {}).map(([k, v], i) => [i ? ", " : "", el("code", null, `${k}=${v}`)]);
 
 // slow asks every node that lives for its slow log.
 async function slowRequests(s) {
+  const silent = [];
   const answers = await Promise.all((s.overview?.nodes ?? []).filter((n) => n.alive).map(async (n) => {
     try {
       const r = await fetch(`http://${n.address}/slow?count=50`, { signal: AbortSignal.timeout(3000) });
       return (await r.json()).requests.map((q) => ({ ...q, node: n.address }));
     } catch {
+      silent.push(n.address);
       return [];
     }
   }));
-  return { list: answers.flat().sort((a, b) => (a.at < b.at ? 1 : -1)).slice(0, 200) };
+  return { silent, list: answers.flat().sort((a, b) => (a.at < b.at ? 1 : -1)).slice(0, 200) };
 }
 
 const stageNames = ["queue", "lane", "store", "log", "peers", "apply", "back"];
 const slowColumns = [
   { name: "When", value: (r) => r.at, cell: (r) => clock(Date.parse(r.at)) },
   { name: "What", text: true, value: (r) => r.op, cell: (r) => [r.op, " ", el("code", null, r.hash_key + (r.sort_key ? " : " + r.sort_key : "")), r.traced ? " (traced)" : ""] },
-  { name: "Table", wide: true, value: (r) => r.table, cell: (r) => link("table", r.table, `${r.table}/${r.gpid.split(".")[1]}`) },
+  { name: "Table", value: (r) => r.table, cell: (r) => link("table", r.table, `${r.table}/${r.gpid.split(".")[1]}`) },
   { name: "Took", num: true, value: (r) => r.total_us, cell: (r) => micros(r.total_us) },
   { name: "Where the time went", text: true, cell: (r) => {
     const worst = stageNames.filter((n) => r.stages_us[n]).sort((a, b) => r.stages_us[b] - r.stages_us[a]);
@@ -135,7 +139,7 @@ const slowColumns = [
       stageNames.filter((n) => r.stages_us[n]).map((n) => el("i", { class: "s-" + n, "--part": (100 * r.stages_us[n]) / Math.max(1, r.total_us) + "%", title: `${n} ${micros(r.stages_us[n])}` }))),
     el("span.quiet", null, worst.slice(0, 3).map((n) => `${n} ${micros(r.stages_us[n])}`).join(", "))];
   } },
-  { name: "Node", wide: true, value: (r) => r.node, cell: (r) => link("node", r.node) },
+  { name: "Node", address: true, value: (r) => r.node, cell: (r) => link("node", r.node) },
 ];
 
 export const pages = {
@@ -168,10 +172,10 @@ export const pages = {
       table("tables", "tables", [
         { name: "Table", value: (t) => t.name, cell: (t) => (t.status === "available" ? link("table", t.name) : t.name) },
         { name: "Health", value: (t) => (t.health.dead ?? 0) * 1e6 + t.partitions - (t.health.healthy ?? 0), cell: tableHealth },
-        { name: "Partitions", num: true, wide: true, value: (t) => t.partitions, cell: (t) => `${t.partitions} × ${t.replicas}` },
-        { name: "Traffic", wide: true, cell: (t) => spark(s.history.get("t" + t.name)) },
+        { name: "Partitions", num: true, value: (t) => t.partitions, cell: (t) => `${t.partitions} × ${t.replicas}` },
+        { name: "Traffic", cell: (t) => spark(s.history.get("t" + t.name)) },
         ...trafficColumns,
-      ], s.overview.tables.filter((t) => matches(s, t.name, t.id)), { keyOf: (t) => t.id, again, none: "There is no table." }),
+      ], s.overview.tables.filter((t) => matches(s, t.name, t.id)), { keyOf: (t) => t.id, again, none: s.filter ? "No table matches." : "There is no table. Create one with the shell: create NAME." }),
     ],
   },
   table: {
@@ -184,6 +188,7 @@ export const pages = {
         el("h1", null, t.name, " ", tableHealth(t)),
         el("p", null, `${plural(t.partitions, "partition")} of ${plural(t.replicas, "replica")}; a write needs ${plural(t.min_write, "member")}. Created ${date(t.created)}. `,
           Object.keys(t.envs ?? {}).length ? ["Environments: ", envList(t.envs)] : "No environments."),
+        s.overview.changes ? el("div.acts", { key: "acts" }, balanceAct(s, t.name)) : null,
         el("div.squares", { role: "img", "aria-label": "health of the partitions" }, s.page.list.map((p) => el("div.sq.primary", { key: p.index, class: "h-" + p.health, title: `${p.index}: ${p.health}` }))),
         table("partitions", "partitions of " + t.name, partitionColumns(t.name), s.page.list, { keyOf: (p) => p.index, again }),
         hot(s.page.list.flatMap((p) => p.hot), again),
@@ -198,12 +203,12 @@ export const pages = {
       table("nodes", "nodes", [
         { name: "Node", value: (n) => n.address, cell: (n) => link("node", n.address) },
         { name: "State", value: (n) => n.alive + n.mode, cell: nodeState },
-        { name: "Zone", wide: true, value: (n) => n.zone, cell: (n) => n.zone || "–" },
-        { name: "Primaries", num: true, wide: true, value: (n) => n.primaries },
+        { name: "Zone", value: (n) => n.zone, cell: (n) => n.zone || "–" },
+        { name: "Primaries", num: true, value: (n) => n.primaries },
         { name: "Replicas", num: true, value: (n) => n.replicas, cell: (n) => [n.replicas, n.learning ? ` +${n.learning}` : "", n.failed ? el("span.t-bad", null, ` ${n.failed} failed`) : ""] },
         ...trafficColumns,
         { name: "Disks", value: (n) => Math.min(1, ...n.disks.map((d) => d.available_mb / Math.max(1, d.capacity_mb))), cell: (n) => n.disks.map((d) => diskBar(d)) },
-      ], s.overview.nodes.filter((n) => matches(s, n.address, n.zone, n.mode)), { keyOf: (n) => n.address, again, none: "No node has registered." }),
+      ], s.overview.nodes.filter((n) => matches(s, n.address, n.zone, n.mode)), { keyOf: (n) => n.address, again, none: s.filter ? "No node matches." : "No node has registered. Replica servers do so when they start: see metas in their configuration." }),
     ],
   },
   node: {
@@ -216,31 +221,34 @@ export const pages = {
         el("h1", null, n.address, " ", nodeState(n)),
         el("p", null, `${plural(n.primaries, "primary", "primaries")}, ${plural(n.replicas - n.primaries, "secondary", "secondaries")}, ${plural(n.shards, "shard")}. `,
           el("a", { href: `http://${n.address}/metrics` }, "metrics"), " · ", el("a", { href: `http://${n.address}/slow` }, "slow requests"), el("span.quiet", null, ` · id ${n.id}`)),
+        nodeActs(s, n),
         el("h2", null, "Disks"),
-        table("disks", "disks of " + n.address, [
-          { name: "Disk", value: (d) => d.tag },
-          { name: "State", value: (d) => d.status, cell: (d) => tag(d.status === "normal" ? "good" : "bad", d.status) },
-          { name: "Used", cell: diskBar },
-          { name: "Available", num: true, value: (d) => d.available_mb, cell: (d) => bytes(d.available_mb * 1048576) },
-          { name: "Replicas", num: true, value: (d) => d.replicas },
-          { name: "Their size", num: true, value: (d) => d.bytes, cell: (d) => bytes(d.bytes) },
-          { name: "Folder", text: true, wide: true, value: (d) => d.dir, cell: (d) => el("code", null, d.dir) },
-        ], n.disks, { keyOf: (d) => d.tag, again, none: "The node has not told of its disks." }),
+        table("disks", "disks of " + n.address, diskColumns, n.disks, { keyOf: (d) => d.tag, again, none: n.alive ? "The node has not told of its disks yet." : "A dead node tells nothing of its disks." }),
         el("h2", null, "Replicas"), filterBox(s, again, "replicas"),
         table("replicas", "replicas on " + n.address, [
           { name: "Partition", value: (r) => r.table + r.gpid, cell: (r) => (r.table ? link("table", r.table, `${r.table}/${r.gpid.split(".")[1]}`) : r.gpid) },
           { name: "Role", value: (r) => r.role, cell: (r) => (r.failure ? tag("bad", "failed") : r.role) },
           ...trafficColumns,
-          { name: "Disk", wide: true, value: (r) => r.disk },
+          { name: "Disk", value: (r) => r.disk },
           { name: "Failure", text: true, value: (r) => r.failure },
-        ], s.page.list.filter((r) => matches(s, r.table, r.gpid, r.role, r.failure)), { keyOf: (r) => r.gpid, again, none: "It has no replica." }),
+        ], s.page.list.filter((r) => matches(s, r.table, r.gpid, r.role, r.failure)), { keyOf: (r) => r.gpid, again, none: s.filter ? "No replica matches." : "It has no replica." }),
       ];
     },
   },
+  disks: {
+    title: "Disks",
+    count: (o) => sum(o.nodes, (n) => n.disks.filter((d) => d.status !== "normal").length),
+    draw: (s, _, again) => [
+      el("h1", null, "Disks"), filterBox(s, again, "disks"),
+      table("all-disks", "disks of all nodes", [{ name: "Node", value: (d) => d.node, cell: (d) => link("node", d.node) }, ...diskColumns],
+        s.overview.nodes.flatMap((n) => n.disks.map((d) => ({ ...d, node: n.address }))).filter((d) => matches(s, d.node, d.tag, d.status, d.dir)),
+        { keyOf: (d) => d.node + d.tag, again, none: s.filter ? "No disk matches." : "No node has told of its disks. They do so every few seconds." }),
+    ],
+  },
   hot: {
     title: "Hot keys",
-    draw: (s, _, again) => [el("h1", null, "Hot keys"), el("p.quiet", null, "Hash keys that came most often in the last ten seconds, estimated from one request in 64."),
-      table("hot", "hot keys", hotColumns, s.overview.hot, { keyOf: (h) => h.gpid + h.write + h.hash_key, again, none: "No key stands out." })],
+    draw: (s, _, again) => [el("h1", null, "Hot keys"), el("p.quiet", null, "Hash keys that came most often in the last ten seconds. Every replica looks for them all the time, at one request in 64; a key that is too rare to matter is not listed."),
+      table("hot", "hot keys", hotColumns, s.overview.hot, { keyOf: (h) => h.gpid + h.write + h.hash_key, again, none: "No key stands out: none came more than some fifty times a second at one partition." })],
   },
   slow: {
     title: "Slow requests",
@@ -248,21 +256,34 @@ export const pages = {
     draw: (s, _, again) => [el("h1", null, "Slow requests"),
       el("p.quiet", null, "Requests that took longer than the threshold of their table, from the nodes' slow logs."),
       el("p.legend", { "aria-hidden": "true" }, stageNames.map((n) => el("span", null, el("i.sq.primary", { class: "s-" + n, "--tint": "var(--stage)" }), n))),
-      s.page?.list ? table("slow", "slow requests", slowColumns, s.page.list, { keyOf: (r) => r.node + r.seq, again, none: "No request was slow." }) : waiting(s)],
+      s.page?.list ? table("slow", "slow requests", slowColumns, s.page.list, { keyOf: (r) => r.node + r.seq, again, none: "No request was slow. The threshold is requests.slow_threshold of the replica servers, and replica.slow_query_threshold of a table." }) : waiting(s),
+      s.page?.silent?.length ? el("p.t-bad", { role: "status" }, `No answer from ${s.page.silent.join(", ")}.`) : null],
   },
   jobs: {
-    title: "Jobs",
+    title: "Jobs", calm: true,
     count: (o) => o.jobs.filter((j) => j.status === "running" || j.status === "paused").length,
-    draw: (s) => [el("h1", null, "Jobs"),
+    draw: (s, _, again) => [el("h1", null, "Jobs"),
       el("p.quiet", null, "Long operations: drains, decommissions, balances, compactions. What the guardian does for single partitions is on the page of the cluster."),
-      s.overview.jobs.length ? el("div.nodes", null, s.overview.jobs.map(jobRow)) : el("p.quiet", null, "There has been no job.")],
+      s.overview.jobs.length ? el("div.nodes", null, s.overview.jobs.map((j) => jobRow(s, j)))
+        : el("p.quiet", null, "There has been no job. Nodes are drained on their pages; a balance is started below, or by the metas themselves at function level lively."),
+      guardian(s, again)],
   },
   events: {
     title: "Events",
     draw: (s, _, again) => [el("h1", null, "Events"), filterBox(s, again, "events"),
-      eventList(s.events.filter((e) => matches(s, e.text, e.kind)).reverse().slice(0, 400), "Nothing has happened yet.")],
+      eventList(s.events.filter((e) => matches(s, e.text, e.kind)).reverse().slice(0, 400), s.filter ? "No event matches." : "Nothing has happened yet.")],
   },
 };
+
+const diskColumns = [
+  { name: "Disk", value: (d) => d.tag },
+  { name: "State", value: (d) => d.status, cell: (d) => tag(d.status === "normal" ? "good" : "bad", d.status) },
+  { name: "Used", value: (d) => (d.capacity_mb - d.available_mb) / Math.max(1, d.capacity_mb), cell: (d) => diskBar(d) },
+  { name: "Available", num: true, value: (d) => d.available_mb, cell: (d) => `${bytes(d.available_mb * 1048576)} of ${bytes(d.capacity_mb * 1048576)}` },
+  { name: "Replicas", num: true, value: (d) => d.replicas },
+  { name: "Their size", num: true, value: (d) => d.bytes, cell: (d) => bytes(d.bytes) },
+  { name: "Folder", text: true, value: (d) => d.dir, cell: (d) => el("code", null, d.dir) },
+];
 
 const diskBar = (d) => bar(d.capacity_mb - d.available_mb, d.capacity_mb, {
   warn: 0.8, full: d.status === "normal" ? 0.93 : 0, label: `${d.tag}: ${d.status}, ${bytes(d.available_mb * 1048576)} available of ${bytes(d.capacity_mb * 1048576)}`,

@@ -5,7 +5,8 @@ import { bytes, count, micros } from "./format.js";
 
 const sorting = new Map(); // id of a table -> {column, down}
 
-// table makes a sortable table. columns are {name, title, num, wide, text, value: row => to sort by, cell: row => to show, note}.
+// table makes a sortable table. columns are {name, num, text, address, value: row => to sort by, cell: row => to show, note}. On narrow screens
+// a row becomes a block with the names of its columns in it; roles are given because layout would take them away.
 export function table(id, caption, columns, rows, { keyOf, again, none }) {
   const sort = sorting.get(id);
   let list = [...rows];
@@ -22,13 +23,14 @@ export function table(id, caption, columns, rows, { keyOf, again, none }) {
       sorting.set(id, { column: i, down: on ? !sort.down : !!c.num });
       again();
     };
-    return el("th", { class: classes(c), scope: "col", "aria-sort": on ? (sort.down ? "descending" : "ascending") : null, title: c.note },
+    return el("th", { class: classes(c), scope: "col", role: "columnheader", "aria-sort": on ? (sort.down ? "descending" : "ascending") : null, title: c.note },
       c.value ? el("button", { type: "button", on: { click: turn, keydown: enter(turn) }, tabindex: "0" }, c.name, on ? (sort.down ? " ▾" : " ▴") : "") : c.name);
   });
   if (!list.length) return el("p.quiet", null, none ?? "There is nothing.");
   return el("div.scroll", { tabindex: "0", role: "region", "aria-label": caption },
-    el("table", null, el("caption", null, caption), el("thead", null, el("tr", null, head)),
-      el("tbody", null, list.map((r) => el("tr", { key: keyOf(r) }, columns.map((c) => el("td", { class: classes(c) }, (c.cell ?? c.value)(r))))))));
+    el("table", { role: "table" }, el("caption", null, caption), el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, head)),
+      el("tbody", { role: "rowgroup" }, list.map((r) => el("tr", { key: keyOf(r), role: "row" },
+        columns.map((c) => el("td", { class: classes(c), role: "cell", "data-name": c.name }, (c.cell ?? c.value)(r))))))));
 }
 
 const enter = (fn) => (e) => {
@@ -38,7 +40,7 @@ const enter = (fn) => (e) => {
   }
 };
 
-const classes = (c) => [c.num && "num", c.wide && "wide", c.text && "text"].filter(Boolean).join(" ") || null;
+const classes = (c) => [c.num && "num", c.text && "text", c.address && "address"].filter(Boolean).join(" ") || null;
 
 const percent = (part, whole) => (whole > 0 ? Math.max(0, Math.min(100, (100 * part) / whole)) : 0) + "%";
 
@@ -48,6 +50,9 @@ export function bar(part, whole, { mark, warn, full, label } = {}) {
   return el("div.bar", { class: full && share >= full ? "full" : warn && share >= warn ? "warn" : null, "--part": percent(part, whole),
     "--mark": mark != null ? percent(mark, whole) : null, role: "img", "aria-label": label, title: label }, el("i"), mark != null ? el("b") : null);
 }
+
+// pair is a line of a card: what, how it looks, and how much.
+export const pair = (name, picture, value) => el("div.pair", null, el("span", null, name), picture, el("span", null, value));
 
 export const link = (page, name, text) => el("a", { href: "#/" + page + "/" + encodeURIComponent(name) }, text ?? name);
 
@@ -75,9 +80,9 @@ export function spark(history) {
 export const trafficColumns = [
   { name: "Reads/s", num: true, value: (r) => r.traffic.reads, cell: (r) => count(r.traffic.reads) },
   { name: "Writes/s", num: true, value: (r) => r.traffic.writes, cell: (r) => count(r.traffic.writes) },
-  { name: "Read p50", num: true, wide: true, value: (r) => r.latency.read_p50, cell: (r) => micros(r.latency.read_p50), note: "median of the last ten seconds" },
-  { name: "p99", num: true, value: (r) => r.latency.read_p99, cell: (r) => micros(r.latency.read_p99), note: "reads, the worst replica of the last ten seconds" },
-  { name: "Write p50", num: true, wide: true, value: (r) => r.latency.write_p50, cell: (r) => micros(r.latency.write_p50), note: "median of the last ten seconds" },
-  { name: "p99", num: true, value: (r) => r.latency.write_p99, cell: (r) => micros(r.latency.write_p99), note: "writes, the worst replica of the last ten seconds" },
+  { name: "Read p50", num: true, value: (r) => r.latency.read_p50, cell: (r) => micros(r.latency.read_p50), note: "median of the last ten seconds" },
+  { name: "Read p99", num: true, value: (r) => r.latency.read_p99, cell: (r) => micros(r.latency.read_p99), note: "the worst replica of the last ten seconds" },
+  { name: "Write p50", num: true, value: (r) => r.latency.write_p50, cell: (r) => micros(r.latency.write_p50), note: "median of the last ten seconds" },
+  { name: "Write p99", num: true, value: (r) => r.latency.write_p99, cell: (r) => micros(r.latency.write_p99), note: "the worst replica of the last ten seconds" },
   { name: "Size", num: true, value: (r) => r.bytes, cell: (r) => bytes(r.bytes) },
 ];

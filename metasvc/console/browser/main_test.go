@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,8 +18,10 @@ import (
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 )
 
 // What `pegasus-onebox run` says of the cluster, and where its program is.
@@ -134,10 +138,11 @@ func healthy(t *testing.T) (o overview) {
 	return o
 }
 
-// tab is a page of a browser. Whatever its console says in anger fails the test.
+// tab is a page of a browser. Whatever its console says in anger fails the test, and whatever it loads from outside the cluster.
 type tab struct {
-	t   *testing.T
-	ctx context.Context
+	t    *testing.T
+	ctx  context.Context
+	look look
 
 	mu     sync.Mutex
 	errors []string
@@ -149,9 +154,16 @@ type look struct {
 	dark          bool
 }
 
-var desktop = look{1280, 900, false}
+var (
+	desktop = look{1280, 900, false}
+	phone   = look{390, 844, false}
+)
 
-func open(t *testing.T, l look, url string) *tab {
+func (l look) size() chromedp.Action {
+	return emulation.SetDeviceMetricsOverride(l.width, l.height, 1, l.width < 700)
+}
+
+func open(t *testing.T, l look, address string) *tab {
 	t.Helper()
 	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.WindowSize(int(l.width), int(l.height)))
 	if path, err := exec.LookPath("chromium"); err == nil {
@@ -161,16 +173,16 @@ func open(t *testing.T, l look, url string) *tab {
 	ctx, end := chromedp.NewContext(alloc)
 	ctx, endTime := context.WithTimeout(ctx, 3*time.Minute)
 	t.Cleanup(func() { endTime(); end(); endAlloc() })
-	p := &tab{t: t, ctx: ctx}
+	p := &tab{t: t, ctx: ctx, look: l}
 	chromedp.ListenTarget(ctx, p.listen)
 	scheme := "light"
 	if l.dark {
 		scheme = "dark"
 	}
-	p.do(log.Enable(), runtime.Enable(),
-		emulation.SetDeviceMetricsOverride(l.width, l.height, 1, l.width < 700),
+	p.do(log.Enable(), runtime.Enable(), network.Enable(),
+		l.size(),
 		emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}),
-		chromedp.Navigate(url))
+		chromedp.Navigate(address))
 	t.Cleanup(p.judge)
 	return p
 }
@@ -187,6 +199,11 @@ func (p *tab) listen(ev any) {
 	case *log.EventEntryAdded:
 		if ev.Entry.Level == log.LevelError || ev.Entry.Level == log.LevelWarning {
 			text = string(ev.Entry.Source) + ": " + ev.Entry.Text + " " + ev.Entry.URL
+		}
+	case *network.EventRequestWillBeSent:
+		u, err := url.Parse(ev.Request.URL)
+		if err != nil || u.Scheme != "http" || !slices.Contains(metas, u.Host) && !slices.Contains(replicas, u.Host) {
+			text = "something from outside the cluster is loaded: " + ev.Request.URL
 		}
 	}
 	if text != "" {
@@ -242,6 +259,85 @@ func (p *tab) goTo(page string) {
 	p.t.Helper()
 	p.do(chromedp.Evaluate(fmt.Sprintf("location.hash = %q", "#/"+page), nil))
 	p.wait("the page "+page+" is there", fmt.Sprintf("decodeURIComponent(location.hash) === %q && !document.querySelector('main').innerText.includes('Loading.')", "#/"+page))
+}
+
+// sound is a script that lists what is wrong with the page as it stands: things that are cut off or hang over, letters that cannot
+// be read, things to press that have no name.
+const sound = `(() => {
+  const bad = [], shown = (e) => e.checkVisibility({ checkOpacity: true, checkVisibilityCSS: true }) && e.getClientRects().length > 0;
+  const name = (e) => (e.className.baseVal ?? e.className) + " <" + e.localName + "> " + (e.innerText ?? "").slice(0, 40);
+  const over = document.documentElement.scrollWidth - innerWidth;
+  if (over > 0) bad.push("the page is " + over + " pixels wider than the screen");
+  if (innerWidth < 700) for (const e of document.querySelectorAll(".scroll, nav, header, dialog"))
+    if (shown(e) && e.scrollWidth > e.clientWidth) bad.push(name(e) + " is wider than its box");
+  for (const e of document.querySelectorAll("a, button, input, select")) {
+    const label = e.innerText?.trim() || e.getAttribute("aria-label") || e.closest("label")?.innerText?.trim();
+    if (shown(e) && !label) bad.push(name(e) + " has no name");
+    if (shown(e) && e.tabIndex < 0) bad.push(name(e) + " cannot be reached by keyboard");
+  }
+  const rgb = (c) => { const m = c.match(/[\d.]+/g).map(Number); return { c: m.slice(0, 3), a: m[3] ?? 1 }; };
+  const light = (c) => { const [r, g, b] = c.map((v) => (v /= 255, v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)); return .2126 * r + .7152 * g + .0722 * b; };
+  for (const e of document.querySelectorAll("body *")) {
+    if (!shown(e) || e.disabled || ![...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim())) continue;
+    const box = e.getBoundingClientRect();
+    if (box.width <= 1 || box.right <= 0) continue; // for screen readers
+    let under = e;
+    while (under && rgb(getComputedStyle(under).backgroundColor).a < 1) under = under.parentElement;
+    const x = light(rgb(getComputedStyle(e).color).c), y = light(rgb(getComputedStyle(under ?? document.body).backgroundColor).c);
+    const contrast = (Math.max(x, y) + .05) / (Math.min(x, y) + .05);
+    if (contrast < 4.5) bad.push(name(e) + " has a contrast of " + contrast.toFixed(1));
+  }
+  return [...new Set(bad)].slice(0, 20);
+})()`
+
+// judgeLook says what is wrong with how the page looks, and takes a picture.
+func (p *tab) judgeLook(name string) {
+	p.t.Helper()
+	for _, fault := range eval[[]string](p, sound) {
+		p.t.Errorf("%s: %s", name, fault)
+	}
+	p.shot(name)
+}
+
+// onPhone looks at the page as it is on a narrow screen too.
+func (p *tab) onPhone(name string) {
+	p.t.Helper()
+	p.judgeLook(name)
+	p.do(phone.size())
+	p.wait("the screen is narrow", "innerWidth < 400")
+	p.judgeLook(name + "-390")
+	p.do(p.look.size())
+}
+
+// tabTo presses the tab key until the focus is where it should be, and seen to be there.
+func (p *tab) tabTo(what, js string) {
+	p.t.Helper()
+	for range 120 {
+		p.do(chromedp.KeyEvent(kb.Tab))
+		if eval[bool](p, "!!("+js+")") {
+			if eval[bool](p, "getComputedStyle(document.activeElement).outlineStyle === 'none' || parseFloat(getComputedStyle(document.activeElement).outlineWidth) < 1") {
+				p.t.Errorf("one cannot see that the focus is at %s", what)
+			}
+			return
+		}
+	}
+	p.t.Fatalf("tab never reaches %s", what)
+}
+
+// tabToButton does so for a button by its label, and within a part of the page if that is not empty.
+func (p *tab) tabToButton(label, within string) {
+	p.t.Helper()
+	p.wait("there is a button "+label, fmt.Sprintf("[...document.querySelectorAll(%q)].some((b) => b.innerText === %q && !b.disabled)", strings.TrimSpace(within+" button"), label))
+	at := fmt.Sprintf("document.activeElement.matches('button') && document.activeElement.innerText === %q", label)
+	if within != "" {
+		at += fmt.Sprintf(" && document.activeElement.closest(%q)", within)
+	}
+	p.tabTo("the button "+label, at)
+}
+
+func (p *tab) press(keys string) {
+	p.t.Helper()
+	p.do(chromedp.KeyEvent(keys))
 }
 
 func (p *tab) shot(name string) {
