@@ -8,7 +8,7 @@ export const jobName = (j) => `job ${j.id} (${[j.kind, j.node || j.table].filter
 
 export function jobActs(s, j) {
   if (!s.overview.changes || !active(j)) return null;
-  const act = (action, done) => ({ path: "/api/v1/job/control", body: { id: j.id, action }, done: () => `${jobName(j)} ${done}.` });
+  const act = (action, done) => ({ path: "/api/v1/job/control", body: { id: j.id, action }, done: () => `J${jobName(j).slice(1)} ${done}.` });
   const rest = j.status === "running"
     ? { title: `Pause ${jobName(j)}?`, text: "Nothing new is begun until it is resumed. What is under way ends.", yes: "Pause", ...act("pause", "is paused") }
     : { title: `Resume ${jobName(j)}?`, text: "It goes on where it stopped.", yes: "Resume", ...act("resume", "goes on") };

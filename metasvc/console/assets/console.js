@@ -21,6 +21,8 @@ const state = {
   at: 0,
   failed: "",
   filter: "",
+  get: null, // for pages that ask for more than one thing
+  refresh: null,
 };
 
 const route = () => {
@@ -167,6 +169,7 @@ async function tick() {
   if (!document.hidden) timer = setTimeout(tick, interval);
 }
 
+[state.get, state.refresh] = [get, tick];
 onChange(post, tick);
 addEventListener("hashchange", async () => {
   for (const name of kept.keys()) if (name !== "overview") kept.delete(name);

@@ -4,6 +4,7 @@
 import { active, balanceAct, guardian, jobActs, jobName, nodeActs } from "./acts.js";
 import { el } from "./dom.js";
 import { bytes, clock, count, date, micros, plural, seconds } from "./format.js";
+import { hunt, huntBox } from "./hunt.js";
 import { bar, healthTag, link, pair, spark, table, tableHealth, tag, trafficColumns } from "./widgets.js";
 
 const sum = (list, of) => list.reduce((n, x) => n + of(x), 0);
@@ -247,8 +248,10 @@ export const pages = {
   },
   hot: {
     title: "Hot keys",
+    needs: (_, s) => hunt(s),
     draw: (s, _, again) => [el("h1", null, "Hot keys"), el("p.quiet", null, "Hash keys that came most often in the last ten seconds. Every replica looks for them all the time, at one request in 64; a key that is too rare to matter is not listed."),
-      table("hot", "hot keys", hotColumns, s.overview.hot, { keyOf: (h) => h.gpid + h.write + h.hash_key, again, none: "No key stands out: none came more than some fifty times a second at one partition." })],
+      table("hot", "hot keys", hotColumns, s.overview.hot, { keyOf: (h) => h.gpid + h.write + h.hash_key, again, none: "No key stands out: none came more than some fifty times a second at one partition." }),
+      huntBox(s, again)],
   },
   slow: {
     title: "Slow requests",

@@ -73,6 +73,31 @@ func TestCluster(t *testing.T) {
 	p.shot("hot-under-load")
 }
 
+// A detection is begun, watched and ended by keyboard, while a load has a hot key and the others look on.
+func TestHotKeyDetection(t *testing.T) {
+	o := healthy(t)
+	load(t)
+	p := open(t, desktop, consoleOf(o.Leader))
+	p.text("live, from " + o.Leader)
+	p.goTo("hot")
+	p.wait("the hot key of the load shows", "document.querySelectorAll('tbody tr').length > 0")
+	part := strings.TrimPrefix(eval[string](p, "document.querySelector('tbody tr').cells[1].innerText"), "temp/")
+	p.tabTo("the list of tables", "document.activeElement.matches('select')")
+	p.press("t")
+	p.tabTo("the partition", "document.activeElement.matches('input[type=number]')")
+	p.press(part + kb.Tab)
+	p.text("No detection runs at temp/" + part)
+	p.tabToButton("Start", "main")
+	p.press(kb.Enter)
+	p.wait("it runs, or is through already", "/Watching temp|The hot key of temp/.test(document.querySelector('main [role=status]').innerText)")
+	p.wait("the key is found", "/The hot key of temp.* is 0000000000000000/.test(document.querySelector('main [role=status]').innerText)")
+	p.onPhone("hot-detected")
+	p.tabToButton("Clear", "main")
+	p.press(kb.Enter)
+	p.text("No detection runs at temp/" + part)
+	p.wait("the focus is somewhere", "document.activeElement !== document.body")
+}
+
 // The console of a meta that does not lead shows the same.
 func TestFollower(t *testing.T) {
 	o := healthy(t)
