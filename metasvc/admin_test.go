@@ -226,6 +226,12 @@ func TestRegroup(t *testing.T) {
 		}
 	}
 	eventually(t, "nodes are told again", func() bool { return len(n.group()) == 3 })
+	for _, want := range []string{fresh.Address + " is a member of the meta group", " left the meta group"} {
+		eventually(t, "an event says "+want, func() bool {
+			_, _, body := page(t, g.peers[g.leader()].Address, "/api/v1/events", "")
+			return strings.Contains(body, want)
+		})
+	}
 	g.create("after", 2, 1)
 	g.assigned("after")
 	// A restart finds the group in the journal, whatever the file says.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 )
 
 // large starts a meta alone that knows so many nodes and tables of 20 partitions of three replicas.
-func large(b *testing.B, nodes, tables int) *Server {
+func large(b testing.TB, nodes, tables int) *Server {
 	b.Helper()
 	ports := make([]net.Listener, 2)
 	for i := range ports {
@@ -58,6 +59,48 @@ func large(b *testing.B, nodes, tables int) *Server {
 		}
 	})
 	return s
+}
+
+// A flood of sights costs the journal no more than an entry a second after a few, and what happens to nodes finds room in it.
+func TestFloodOfNotes(t *testing.T) {
+	s := large(t, 3, 1)
+	s.onLoop(func() {
+		w := s.watch
+		w.pending, w.omitted, w.credit, w.creditAt = nil, 0, noteCredit, s.loop.Now()
+		stored := 0
+		for i := range 100 {
+			for j := range 1000 {
+				w.note("guardian", "%d.%d", i, j)
+			}
+			w.note("node", "n1 is not heard of")
+			list := w.take()
+			if list == nil {
+				continue
+			}
+			stored++
+			kinds := map[string]int{}
+			for _, n := range list {
+				kinds[n.Kind]++
+			}
+			if len(list) > core.MaxObserved || kinds["node"] != 1 || kinds["guardian"] != core.MaxObserved-1-noteReserve || !strings.HasSuffix(list[len(list)-1].Text, " things more, within a second") {
+				t.Errorf("%d notes, %v, the last one %+v", len(list), kinds, list[len(list)-1])
+			}
+		}
+		if stored != noteCredit {
+			t.Errorf("stored %d times at once", stored)
+		}
+		w.creditAt -= int64(3 * time.Second)
+		for range 10 {
+			w.note("node", "n1 is back")
+			if w.take() != nil {
+				stored++
+			}
+		}
+		if stored != noteCredit+3 || len(w.pending) > core.MaxObserved {
+			t.Errorf("stored %d times after three seconds, %d wait", stored, len(w.pending))
+		}
+		w.pending, w.omitted = nil, 0
+	})
 }
 
 // BenchmarkAnswers is what a look of a console costs the loop of the leader: an answer that is made anew (at most once a second,

@@ -19,17 +19,23 @@ import (
 // page asks one meta over HTTP, with the origin of a script if it is not empty, and follows no redirect.
 func page(t *testing.T, address, path, origin string) (status int, header http.Header, body string) {
 	t.Helper()
-	client := http.Client{
-		Timeout:       20 * time.Second,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport:     &http.Transport{DisableKeepAlives: true},
-	}
 	req, err := http.NewRequest("GET", "http://"+address+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if origin != "" {
 		req.Header.Set("Origin", origin)
+	}
+	return send(t, req)
+}
+
+// send sends a request on a connection of its own and follows no redirect.
+func send(t *testing.T, req *http.Request) (status int, header http.Header, body string) {
+	t.Helper()
+	client := http.Client{
+		Timeout:       20 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport:     &http.Transport{DisableKeepAlives: true},
 	}
 	r, err := client.Do(req)
 	if err != nil {
@@ -262,6 +268,7 @@ func TestConsolePages(t *testing.T) {
 		{path: "/console", status: 307, header: "Location", want: "/console/"},
 		{path: "/console/", status: 200, want: "<title>Pegasus</title>"},
 		{path: "/console/", follower: true, status: 200, header: "Content-Type", want: "text/html"},
+		{path: "/console/", status: 200, header: "X-Frame-Options", want: "DENY"},
 		{path: "/console/console.js", status: 200, header: "Content-Type", want: "text/javascript"},
 		{path: "/console/../server.go", status: 404, want: "no file"},
 		{path: "/console/nothing", status: 404, want: "no file"},

@@ -18,7 +18,8 @@ import (
 // What the console changes: POST /api/v1/..., carried out by the leader. The port knows no users, so what must be kept out is a page
 // of somebody else in the browser of somebody who can reach the metas. Three things do: the switch console.changes, which is off
 // unless the configuration says otherwise; the origin of the page, which browsers do not let it lie about, must be a meta's (which
-// also defeats a name that is made to point here); and a header and a content type that a page cannot send elsewhere unasked.
+// also defeats a name that is made to point here); and a header and a content type that a page cannot send elsewhere unasked. The
+// console itself is not shown inside other pages, so that nobody is made to press its buttons unawares.
 
 const consoleHeader = "pegasus-console" // as X-Requested-With
 

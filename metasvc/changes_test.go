@@ -3,23 +3,16 @@ package metasvc
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"pegasus/metasvc/console"
 )
 
-// change posts to a meta as the console does, but for what set changes. It follows no redirect.
+// change posts to a meta as the console does, but for what set changes.
 func change(t *testing.T, address, path, body string, set map[string]string) (status int, header http.Header, text string) {
 	t.Helper()
-	client := http.Client{
-		Timeout:       20 * time.Second,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport:     &http.Transport{DisableKeepAlives: true},
-	}
 	method := "POST"
 	if set["method"] != "" {
 		method = set["method"]
@@ -36,16 +29,7 @@ func change(t *testing.T, address, path, body string, set map[string]string) (st
 			req.Header.Set(k, v)
 		}
 	}
-	r, err := client.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Body.Close()
-	b, err := io.ReadAll(r.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r.StatusCode, r.Header, string(b)
+	return send(t, req)
 }
 
 func mayChange(o *Options) { o.Changes = true }

@@ -36,8 +36,9 @@ type asked struct {
 }
 
 const (
-	maxAsked   = 4096
-	noteCredit = 8
+	maxAsked    = 4096
+	noteCredit  = 8
+	noteReserve = 16 // places that what the guardian asks for leaves to what happens to nodes and metas
 )
 
 func newWatcher(s *Server) *watcher {
@@ -48,7 +49,11 @@ func newWatcher(s *Server) *watcher {
 }
 
 func (w *watcher) note(kind, format string, args ...any) {
-	if len(w.pending) >= core.MaxObserved-1 { // the last place is for the number of those that found none
+	room := core.MaxObserved - 1 // the last place is for the number of those that found none
+	if kind == "guardian" {
+		room -= noteReserve
+	}
+	if len(w.pending) >= room {
 		w.omitted++
 		return
 	}

@@ -84,7 +84,7 @@ var pageHelp = map[string]string{
 	"/updateConfig":              "<key>=<value>. Update the config to the new value.",
 	"/metrics":                   "[with_metric_fields=field1,field2,...][&types=type1,type2,...][&ids=id1,id2,...][&attributes=attr1,value1,attr2,value2,...][&metrics=metric1,metric2,...][&detail=true|false]Query the node metrics. Without a query: in the format of Prometheus.",
 	"/metrics/partitions":        "The metrics in the format of Prometheus, with those of every replica.",
-	"/slow":                      "[count=<n>]. The requests that were slow, and where their time went.",
+	"/slow":                      "[count=<n>][&seen=<total>]. The requests that were slow, and where their time went.",
 	"/hotkey":                    "app_id=<app_id>&partition=<n>&type=read|write. How a hot-key detection stands; a POST with action=start|stop begins and ends it.",
 	"/replica/manual_compaction": "app_id=<app_id>. Query the progress of manual compactions of an app.",
 	"/replica/data_version":      "app_id=<app_id>. Query the data version of an app.",
@@ -149,7 +149,7 @@ func (n *Node) page(req *httpfront.Request) httpfront.Response {
 	case "metrics/partitions":
 		return n.prometheus(true)
 	case "slow":
-		return n.slowPage(args.Get("count"))
+		return n.slowPage(args.Get("count"), args.Get("seen"))
 	case "hotkey":
 		return n.hotkeyPage(req, args)
 	case "replica/manual_compaction":
@@ -202,7 +202,8 @@ type slowEntry struct {
 	Traced  bool             `json:"traced"`
 }
 
-func (n *Node) slowPage(count string) httpfront.Response {
+// slowPage answers 204 to who has seen as many as there have been.
+func (n *Node) slowPage(count, seen string) httpfront.Response {
 	want := slowKept
 	if count != "" {
 		v, err := strconv.Atoi(count)
@@ -212,6 +213,9 @@ func (n *Node) slowPage(count string) httpfront.Response {
 		want = v
 	}
 	entries, total := n.slow.newest(want)
+	if seen == strconv.FormatUint(total, 10) {
+		return httpfront.Response{Status: 204}
+	}
 	out := struct {
 		Total    uint64      `json:"total"`
 		Requests []slowEntry `json:"requests"`

@@ -209,6 +209,12 @@ func TestPages(t *testing.T) {
 		return body == `{"0":{"data_version":"1"},"1":{"data_version":"1"}}`+"\n"
 	})
 	fill(c.dial(), 1, 2, 3, "v") // not slow any more
+	if status, body := c.page("/slow?seen=3"); status != 204 || body != "" {
+		t.Errorf("nothing new since three: %d %q", status, body)
+	}
+	if status, _ := c.page("/slow?seen=2"); status != 200 {
+		t.Errorf("one more than was seen: %d", status)
+	}
 	if _, body := c.page("/slow"); !strings.Contains(body, `"op":"put"`) || !strings.Contains(body, `"total":3`) {
 		t.Errorf("/slow: %s", body)
 	}

@@ -29,5 +29,5 @@ func Page(name string) (r httpfront.Response, ok bool) {
 	if err != nil {
 		return r, false
 	}
-	return httpfront.Response{ContentType: contentTypes[path.Ext(name)], Body: body, NoStore: true}, true
+	return httpfront.Response{ContentType: contentTypes[path.Ext(name)], Body: body, NoStore: true, NoFrame: true}, true
 }

@@ -126,3 +126,28 @@ func TestNoNoteOfNothing(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkNotes is what the words for a change of a configuration cost every meta, beside the change itself.
+func BenchmarkNotes(b *testing.B) {
+	s, d := largeCore(b).st, &Delta{}
+	for _, noted := range []bool{false, true} {
+		b.Run(fmt.Sprintf("noted=%v", noted), func(b *testing.B) {
+			b.ReportAllocs()
+			p := s.Partition(proto.GPID{App: 7, Part: 3})
+			c := &Command{Kind: CommandReconfigure, Body: &Reconfigure{Update: proto.UpdateConfig{Type: proto.CTUpgradeToPrimary, Config: proto.PartitionConfig{GPID: proto.GPID{App: 7, Part: 3}}}}}
+			u := &c.Body.(*Reconfigure).Update
+			for b.Loop() {
+				u.From, u.Node, u.Config.Ballot = p.Primary, p.Secondaries[0], p.Ballot+1
+				res := Result{}
+				if noted {
+					res = s.applyNoted(1, c, d)
+				} else {
+					res = s.Apply(c, d)
+				}
+				if res.Err != proto.ErrOK {
+					b.Fatal(res.Err)
+				}
+			}
+		})
+	}
+}

@@ -177,6 +177,10 @@ func TestPreflight(t *testing.T) {
 	if _, _, _, err := p.Next(in); !errors.Is(err, ErrMethod) {
 		t.Errorf("not wanted: %v", err)
 	}
+	framed := Response{NoFrame: true, Body: []byte("x")}
+	if got := string(framed.Append(nil)); !strings.Contains(got, "\r\nX-Frame-Options: DENY\r\nContent-Security-Policy: frame-ancestors 'none'\r\n") {
+		t.Errorf("%q", got)
+	}
 	r := Response{Status: 204, AllowOrigin: "http://a:1", AllowHeaders: "content-type, x-requested-with"}
 	if got := string(r.Append(nil)); got != "HTTP/1.1 204 No Content\r\nVary: Origin\r\nAccess-Control-Allow-Origin: http://a:1\r\n"+
 		"Access-Control-Allow-Methods: POST\r\nAccess-Control-Max-Age: 600\r\nAccess-Control-Allow-Headers: content-type, x-requested-with\r\n\r\n" {

@@ -14,6 +14,7 @@ type Response struct {
 	// AllowHeaders answers a preflight: the headers that scripts of AllowOrigin may send with a POST, separated by commas. The browser
 	// need not ask again for ten minutes.
 	AllowHeaders string
+	NoFrame      bool // no page of anybody shows it as a part of itself, so that nobody is made to press its buttons unawares
 	NoStore      bool // it is worth nothing in a moment: nobody keeps a copy
 	Body         []byte
 	Close        bool // announce that the connection is closed afterwards
@@ -57,6 +58,9 @@ func (r *Response) Append(dst []byte) []byte {
 	if r.AllowHeaders != "" {
 		dst = append(dst, "\r\nAccess-Control-Allow-Methods: POST\r\nAccess-Control-Max-Age: 600\r\nAccess-Control-Allow-Headers: "...)
 		dst = appendValue(dst, r.AllowHeaders)
+	}
+	if r.NoFrame {
+		dst = append(dst, "\r\nX-Frame-Options: DENY\r\nContent-Security-Policy: frame-ancestors 'none'"...)
 	}
 	if r.NoStore {
 		dst = append(dst, "\r\nCache-Control: no-store"...)

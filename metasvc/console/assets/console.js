@@ -148,7 +148,7 @@ function draw() {
   show(document.getElementById("nav"), Object.entries(pages).filter(([, p]) => !p.below).map(([id, p], i) => {
     const n = p.count?.(o) ?? 0;
     return el("a", { key: id, href: "#/" + id, "aria-current": id === name || pages[name].below === id ? "page" : null, title: `key ${i + 1}` },
-      p.title, n ? el("span.count", { class: p.calm ? "calm" : null, "aria-label": plural(n, "matter") }, n) : null);
+      p.title, n ? el("span.count", { class: p.calm ? "calm" : null, role: "img", "aria-label": plural(n, "matter") }, n) : null);
   }));
   state.page = state.extraOf === name + "/" + arg ? state.extra : null;
   const main = document.getElementById("main"), focused = document.activeElement;

@@ -114,14 +114,17 @@ const hotColumns = [
 const envList = (envs) => Object.entries(envs ?? {}).map(([k, v], i) => [i ? ", " : "", el("code", null, `${k}=${v}`)]);
 
 // slow asks every node that lives for its slow log.
+const slowSeen = new Map(); // node -> what it told last
 async function slowRequests(s) {
   const silent = [];
   const answers = await Promise.all((s.overview?.nodes ?? []).filter((n) => n.alive).map(async (n) => {
     try {
-      const r = await fetch(`http://${n.address}/slow?count=50`, { signal: AbortSignal.timeout(3000) });
-      return (await r.json()).requests.map((q) => ({ ...q, node: n.address }));
+      const r = await fetch(`http://${n.address}/slow?count=50&seen=${slowSeen.get(n.address)?.total ?? ""}`, { cache: "no-store", signal: AbortSignal.timeout(3000) });
+      if (r.status !== 204) slowSeen.set(n.address, await r.json());
+      return slowSeen.get(n.address).requests.map((q) => ({ ...q, node: n.address }));
     } catch {
       silent.push(n.address);
+      slowSeen.delete(n.address);
       return [];
     }
   }));
