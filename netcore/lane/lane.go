@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"pegasus/netcore/invariant"
 )
 
@@ -27,6 +29,7 @@ type Lane struct {
 	name    string
 	workers int
 	lock    bool
+	nice    int
 	jobs    chan func()
 	wg      sync.WaitGroup
 
@@ -44,6 +47,10 @@ type Option func(*Lane)
 
 // LockOSThread gives every worker a thread of its own, for jobs that sit in system calls or cgo for long.
 func LockOSThread() Option { return func(l *Lane) { l.lock = true } }
+
+// Nice makes the workers give way to everything else: their threads, which are theirs alone, get the priority n (1 to 19, see
+// nice(1)). For work that takes much time of a processor and that nobody waits for by the microsecond.
+func Nice(n int) Option { return func(l *Lane) { l.lock, l.nice = true, n } }
 
 // New starts workers (> 0) goroutines. At most limit (> 0) jobs wait besides those that run. With one worker jobs run
 // in the order of Submit, with more they start in that order.
@@ -80,7 +87,13 @@ func (l *Lane) work() {
 	defer l.wg.Done()
 	if l.lock {
 		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
+		if l.nice == 0 {
+			defer runtime.UnlockOSThread()
+		} else {
+			// On Linux a priority is a thread's. Nothing that the workers do needs it, so a refusal is none of theirs. The thread
+			// ends with the goroutine.
+			_ = unix.Setpriority(unix.PRIO_PROCESS, 0, l.nice)
+		}
 	}
 	for job := range l.jobs {
 		l.running.Add(1)

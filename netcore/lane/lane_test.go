@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -65,6 +66,32 @@ func TestFullAndClosed(t *testing.T) {
 	}
 	if err := l.Submit(func() {}); !errors.Is(err, ErrClosed) {
 		t.Fatalf("got %v, want ErrClosed", err)
+	}
+}
+
+func TestNice(t *testing.T) {
+	of := func() int {
+		n, err := unix.Getpriority(unix.PRIO_PROCESS, unix.Gettid())
+		if err != nil {
+			t.Error(err)
+		}
+		return 20 - n // the system call returns it so, lest it look like an error
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	before := of()
+	want := min(before+3, 19)
+	l := New("batch", 1, 1, Nice(want))
+	got := make(chan int, 1)
+	if err := l.Submit(func() { got <- of() }); err != nil {
+		t.Fatal(err)
+	}
+	if n := <-got; n != want {
+		t.Errorf("a worker of priority %d, want %d", n, want)
+	}
+	l.Close()
+	if n := of(); n != before {
+		t.Errorf("the caller's priority went from %d to %d", before, n)
 	}
 }
 
