@@ -10,8 +10,9 @@ import (
 // scanBatch is how many records a full scan asks for at a time, as the clients of Apache Pegasus do by default.
 const scanBatch = 100
 
-// FullScan reads a whole table, one partition after the other, and returns how many records it has.
-func FullScan(ctx context.Context, t *clientlib.Table) (rows int64, err error) {
+// FullScan reads a whole table, one partition after the other, and returns how many records it has and in how many batches they
+// came.
+func FullScan(ctx context.Context, t *clientlib.Table) (rows, batches int64, err error) {
 	ended := make(chan struct{}, 1)
 	call := clientlib.Call{OnDone: func(*clientlib.Call) { ended <- struct{}{} }}
 	for part := range t.Partitions() {
@@ -19,24 +20,24 @@ func FullScan(ctx context.Context, t *clientlib.Table) (rows int64, err error) {
 		call.Code, call.Args, call.Hash = proto.CodeGetScanner, first.AppendArgs(call.Args[:0]), uint64(part)
 		for more := true; more; {
 			if err := ctx.Err(); err != nil {
-				return rows, err
+				return rows, batches, err
 			}
 			t.Do(&call)
 			<-ended // the client ends every call by its deadline
 			if call.Err != nil {
-				return rows, call.Err
+				return rows, batches, call.Err
 			}
 			var r proto.ScanResponse
 			if err := r.DecodeResult(call.Result); err != nil {
-				return rows, err
+				return rows, batches, err
 			}
 			if r.Error != proto.StorageOK {
-				return rows, &clientlib.ServerError{Status: r.Error}
+				return rows, batches, &clientlib.ServerError{Status: r.Error}
 			}
-			rows += int64(r.KVs.N)
+			rows, batches = rows+int64(r.KVs.N), batches+1
 			more = r.Context > 0
 			call.Code, call.Args = proto.CodeScan, proto.AppendScanArgs(call.Args[:0], r.Context)
 		}
 	}
-	return rows, nil
+	return rows, batches, nil
 }

@@ -8,7 +8,7 @@
 //	pegasus-bench --learn --size 1024   a node loses its disks; what clients notice while it learns everything again
 //	pegasus-bench --limit               what gets and sets cost, beside what their parts cost in C and C++
 //	pegasus-bench --suite DIR           every workload, rising depths and rates, with a report as HTML and JSON
-//	pegasus-bench --scans               what a full scan does to gets beside it
+//	pegasus-bench --scans               what a full scan does to gets beside it, and how much of that is its client's doing
 //	pegasus-bench --scale 8,1024        what more partitions cost
 //
 // and the gate compares two builds: pegasus-bench --gate-base BIN --gate-head BIN (see .ci/perf).
@@ -56,10 +56,14 @@ type options struct {
 	suite string // folder for the report of the suite
 	scale string // numbers of partitions of the scale scenario
 
+	fullScan bool   // of the table, nothing else
+	burn     bursts // of processor time, nothing else
+
 	groups, learn, limit, scans bool
 	shards                      int
 	floorCXX, floorLD           string // flags of the compiler and linker that find RocksDB for the floor
 	bin                         string // folder of the daemons
+	replicaExtra                string // configuration of the replica servers
 	size                        int64  // bytes of values that the learn scenario fills in
 }
 
@@ -104,9 +108,12 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.IntVar(&o.gateRuns, "gate-runs", 7, "gate: runs of each load on each side, at least 7")
 	f.StringVar(&o.suite, "suite", "", "scenario: every workload, rising depths and rates; report.html and report.json go to this folder")
 	f.StringVar(&o.scale, "scale", "", "scenario: gets and puts on tables with these numbers of partitions, by commas, such as 8,64,1024")
-	f.BoolVar(&o.scans, "scans", false, "scenario: gets at a fifth of what is possible, alone and beside full scans of the table")
+	f.BoolVar(&o.scans, "scans", false, "scenario: gets at --rate (default: one that leaves half of the processors free), alone and beside full scans of the table")
+	f.BoolVar(&o.fullScan, "full-scan", false, "read the whole table again and again for --duration and print JSON of how much that was")
+	f.Var(&o.burn, "burn", "use processor time for --duration: BURSTS per second of so many MICROSECONDS, as BURSTSxMICROSECONDS")
 	f.IntVar(&o.shards, "shards", 1, "event loops per server of the scenarios' cluster")
 	f.StringVar(&o.bin, "bin", "", "folder of the daemons that scenarios start; default: that of this program")
+	f.StringVar(&o.replicaExtra, "replica-extra", "", "TOML text that is added to the configuration of the scenarios' replica servers")
 	f.Func("size", "MiB of values that --learn fills in (default 1024)", func(text string) error {
 		n, err := strconv.ParseInt(text, 10, 32)
 		o.size = n << 20
@@ -220,6 +227,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	if o.gateBase != "" {
 		return runGate(ctx, o, stdout, stderr)
+	}
+	if o.fullScan {
+		return scanForDuration(ctx, o, stdout)
+	}
+	if o.burn.perSecond > 0 {
+		o.burn.run(ctx, o.config.Duration)
+		return nil
 	}
 	if o.scenarios() > 0 {
 		return scenario(ctx, o, stdout, stderr)

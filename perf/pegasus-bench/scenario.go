@@ -37,7 +37,7 @@ func scenario(ctx context.Context, o *options, stdout, stderr io.Writer) error {
 	cluster, err := onebox.Up(ctx, onebox.Options{
 		Dir: dir, Bin: bin, FreePorts: true, DieWithParent: true, Debug: true, Shards: o.shards, Tables: tables, Progress: stderr,
 		// The defaults of a server that has a disk to itself are larger than what a test machine may have left.
-		ReplicaExtra: "[limits]\nmin_free_disk = \"64MiB\"",
+		ReplicaExtra: "[limits]\nmin_free_disk = \"64MiB\"\n" + o.replicaExtra,
 	})
 	if err != nil {
 		return err

@@ -100,10 +100,13 @@ func TestSuiteScenario(t *testing.T) {
 }
 
 func TestScansScenario(t *testing.T) {
-	out := runScenario(t, "--scans", "--records", "2000")
-	rows := regexp.MustCompile(`beside a scan .* ([1-9]\d*)\s*\n`).FindAllString(out, -1)
-	if len(rows) != 2 {
-		t.Errorf("no rows were scanned")
+	out := runScenario(t, "--scans", "--records", "2000", "--rate", "1000", "--duration", "200ms")
+	rows := regexp.MustCompile(`beside a scan .* ([1-9]\d*) +[0-9.]+\s*\n`).FindAllString(out, -1)
+	if len(rows) != scanRounds {
+		t.Errorf("rows were scanned in %d rounds, want %d", len(rows), scanRounds)
+	}
+	if n := len(regexp.MustCompile(`p99 beside .* is [0-9.]+, `).FindAllString(out, -1)); n != 2 {
+		t.Errorf("%d conclusions", n)
 	}
 }
 

@@ -101,67 +101,6 @@ func writeFile(name string, write func(io.Writer) error) error {
 	return errors.Join(write(f), f.Close())
 }
 
-// scanShare is the point load beside which a table is scanned, as a share of the throughput without a rate. It leaves processors for
-// the scan and its client: what is measured is how the two share a server, not what happens beyond its limit.
-const scanShare = 0.2
-
-// runScans measures gets by an open load alone, beside a full scan of the table, and alone again.
-func runScans(ctx context.Context, o *options, cluster *onebox.Cluster, stdout io.Writer) error {
-	if err := whole(ctx, cluster, "three", 3); err != nil {
-		return err
-	}
-	c := o.config
-	c.Metas, c.Table, c.Preload = cluster.Metas(), "three", true
-	c.Work.Mix = perf.Mix{perf.Get: 1}
-	peak, err := perf.Run(ctx, c)
-	if err != nil {
-		return err
-	}
-	c.Preload, c.Rate = false, scanShare*peak.PerSec
-	t := newTable(stdout)
-	t.row("gets", "ops/s", "p50 us", "p99 us", "p99.9 us", "rows scanned/s")
-	for _, phase := range []string{"alone", "beside a scan", "alone", "beside a scan", "alone"} {
-		rows := int64(0)
-		c.During = nil
-		if phase != "alone" {
-			c.During = func(ctx context.Context) (err error) {
-				rows, err = scanAll(ctx, c.Metas, c.Table)
-				return err
-			}
-		}
-		r, err := perf.Run(ctx, c)
-		if err != nil {
-			return err
-		}
-		us := func(v float64) string { return fmt.Sprintf("%.0f", v/1e3) }
-		t.row(phase, fmt.Sprintf("%.0f", r.PerSec), us(float64(r.All.P50)), us(float64(r.All.P99)), us(float64(r.All.P999)), fmt.Sprintf("%.0f", float64(rows)/r.Elapsed.Seconds()))
-	}
-	return t.w.Flush()
-}
-
-// scanAll scans a table again and again until ctx ends and returns how many records it has seen.
-func scanAll(ctx context.Context, metas []string, table string) (rows int64, err error) {
-	client, err := clientlib.Dial(clientlib.Options{Metas: metas})
-	if err != nil {
-		return 0, err
-	}
-	defer client.Close()
-	t, err := client.OpenTable(ctx, table)
-	if err != nil {
-		return 0, err
-	}
-	for {
-		n, err := perf.FullScan(ctx, t)
-		rows += n
-		if err != nil {
-			if ctx.Err() != nil {
-				return rows, nil // it was told to stop
-			}
-			return rows, err
-		}
-	}
-}
-
 // create makes a table with three members per partition.
 func create(ctx context.Context, client *clientlib.Client, name string, partitions int32) error {
 	_, err := client.CreateTable(ctx, clientlib.TableSpec{Name: name, Partitions: partitions, Replicas: 3})
