@@ -73,6 +73,7 @@ type Requests struct {
 	ScanMaxIteration          int      `toml:"scan_max_iteration" allow:"1..1000000"`
 	IterationTime             Duration `toml:"iteration_time" allow:"1ms..1h"`
 	ScanContextExpiry         Duration `toml:"scan_context_expiry" allow:"1s..24h"`
+	ScanShare                 int      `toml:"scan_share" allow:"1..100"`
 	SlowThreshold             Duration `toml:"slow_threshold" allow:"0s..1h"`
 }
 
@@ -135,6 +136,7 @@ func DefaultReplica() *Replica {
 			ScanMaxIteration:          1000,
 			IterationTime:             Duration(30 * time.Second),
 			ScanContextExpiry:         Duration(5 * time.Minute),
+			ScanShare:                 10,
 			SlowThreshold:             Duration(100 * time.Millisecond),
 		},
 		MetaLink: MetaLink{

@@ -256,6 +256,9 @@ func (n *Node) newShard(id proto.ShardID) *Shard {
 		readLane:   lane.New("read"+strconv.Itoa(int(id)), limits.ReadWorkers, limits.ReadQueue),
 	}
 	sh.peers = newPeers(sh)
+	sh.long.lane = lane.New("scan"+strconv.Itoa(int(id)), limits.ReadWorkers, limits.ReadWorkers, lane.Nice(longReadNice))
+	sh.long.budget.percent = int64(limits.ScanShare)
+	sh.long.resume = sh.resumeLong
 	sh.drained = make(chan struct{})
 	sh.logJob.shard = sh
 	sh.logJob.submit = sh.logJob.run

@@ -66,6 +66,7 @@ type Limits struct {
 	IdleTimeout     time.Duration // of a session without traffic; 0 = never, as Apache Pegasus does
 	ReadWorkers     int           // goroutines per shard for reads that must touch storage. Default 4
 	ReadQueue       int           // reads per shard that wait for them. Default 8192
+	ScanShare       int           // percent of a shard's time that long reads may take beside short requests, 1 to 100. Default 10
 }
 
 func (l *Limits) fillDefaults() {
@@ -79,6 +80,7 @@ func (l *Limits) fillDefaults() {
 	fill(&l.MaxQueuedWrites, 4096)
 	fill(&l.ReadWorkers, 4)
 	fill(&l.ReadQueue, 8192)
+	fill(&l.ScanShare, 10)
 	fill(&l.MaxScanners, 1000)
 	if l.ScannerExpiry == 0 {
 		l.ScannerExpiry = 5 * time.Minute

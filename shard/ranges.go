@@ -9,11 +9,8 @@ import (
 )
 
 // A range read starts on the loop with a small budget and looks in memory only. What is short and warm is answered there and
-// then; the rest goes to the read lane, in slices that take turns with each other.
-var (
-	loopBudget = engine.SliceLimit{MaxRows: 256, MaxTime: 300 * time.Microsecond}
-	laneBudget = engine.SliceLimit{MaxRows: 4096, MaxTime: 5 * time.Millisecond}
-)
+// then; the rest goes to the read lane, and what is long goes on as longReads.
+var loopBudget = engine.SliceLimit{MaxRows: 256, MaxTime: 300 * time.Microsecond}
 
 // rangeJob is a read over several records, or one batch of a scan, on its way through the read lane.
 type rangeJob struct {
@@ -105,11 +102,15 @@ func (p *partition) run(d dest, req *proto.Request, read rrdb.Read) {
 	p.shard.stats.ColdReads++
 	job.submitted = p.shard.clock()
 	cold := job
-	p.shard.submitRead(p, &cold)
+	if scanner, ok := read.(*rrdb.Scanner); ok && scanner.Long() {
+		p.shard.submitLong(p, &cold)
+	} else {
+		p.shard.submitRead(p, &cold)
+	}
 }
 
-// run gives the read one slice in the lane.
-func (j *rangeJob) run() (finished bool) {
+// run gives the read one slice in a lane.
+func (j *rangeJob) run(limit time.Duration) (finished bool) {
 	leases := j.partition.shard.node.leases
 	now := leases.now()
 	if j.ran == 0 {
@@ -118,19 +119,19 @@ func (j *rangeJob) run() (finished bool) {
 	if j.limit > 0 && now-j.submitted > int64(j.limit) {
 		j.read.TimeUp()
 	}
-	j.state, j.err = j.read.Run(engine.TierAll, laneBudget)
+	j.state, j.err = j.read.Run(engine.TierAll, engine.SliceLimit{MaxTime: limit})
 	j.ended = leases.now()
 	return j.state == rrdb.Done || j.state == rrdb.Failed
 }
 
 // finish answers on the loop. The replica may have stopped serving while the lane read.
-func (j *rangeJob) finish(sh *Shard) {
+func (j *rangeJob) finish(sh *Shard) (bytes int) {
 	p := j.partition
 	now := sh.clock()
 	if !p.mayReadAt(j.backup, now) {
 		j.read.Close()
 		sh.fail(&j.call, proto.ErrInvalidState)
-		return
+		return 0
 	}
 	scanner, _ := j.read.(*rrdb.Scanner)
 	keep := scanner != nil && j.state == rrdb.Done && scanner.Unfinished()
@@ -140,7 +141,7 @@ func (j *rangeJob) finish(sh *Shard) {
 	buf, mark := sh.beginReply(&j.call)
 	header := len(buf)
 	buf = j.read.AppendReply(buf)
-	bytes := len(buf) - header
+	bytes = len(buf) - header
 	sh.endReply(&j.call, buf, mark)
 	sh.stats.Ranges++
 	counted := p.newRun(&j.call, now)
@@ -155,6 +156,7 @@ func (j *rangeJob) finish(sh *Shard) {
 	if j.state == rrdb.Failed {
 		p.storeFailed(j.err)
 	}
+	return bytes
 }
 
 func (j *rangeJob) drop() { j.read.Close() }

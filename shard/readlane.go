@@ -1,28 +1,38 @@
 package shard
 
 import (
+	"time"
+
 	"pegasus/netcore/proto"
 )
 
-// readJob is a read that may block on storage. run is called in the read lane until it says that it is finished, then finish
-// on the loop; refuse on the loop when the lane took it not; drop in the lane when the loop is gone.
+// readJob is a read that may block on storage. run is called off the loop until it says that it is finished, each time for
+// about limit; then finish on the loop, which returns the bytes of what it answered; refuse on the loop when no lane took it;
+// drop when the loop is gone.
 type readJob interface {
-	run() (finished bool)
-	finish(sh *Shard)
+	run(limit time.Duration) (finished bool)
+	finish(sh *Shard) (bytes int)
 	refuse(sh *Shard, code proto.ErrCode)
 	drop()
 }
 
-// laneRead carries a readJob through the lane and back.
+// laneRead carries a readJob through a lane and back.
 type laneRead struct {
 	shard     *Shard
 	partition *partition
 	job       readJob
+	long      bool // see longReads
+	limit     time.Duration
+	took      time.Duration // of the last slice
+	finished  bool
 }
+
+// firstSlice is what a read may take in the read lane. What is not finished then is a long one.
+const firstSlice = time.Millisecond
 
 // submitRead hands a job to the read lane. The partition's store stays open until it is back.
 func (sh *Shard) submitRead(p *partition, job readJob) {
-	r := &laneRead{shard: sh, partition: p, job: job}
+	r := &laneRead{shard: sh, partition: p, job: job, limit: firstSlice}
 	p.refs++
 	if err := sh.readLane.Submit(r.slice); err != nil {
 		p.refs--
@@ -31,20 +41,29 @@ func (sh *Shard) submitRead(p *partition, job readJob) {
 	}
 }
 
-// slice runs one slice of the job. A job that is not finished goes to the end of the queue, so that a long scan does not
-// hold a worker against short reads; when the queue is full it keeps the worker.
+// slice runs one slice of the job, in a lane.
 func (r *laneRead) slice() {
-	for !r.job.run() {
-		if r.shard.readLane.Submit(r.slice) == nil {
-			return
-		}
-	}
+	clock := r.shard.node.leases
+	began := clock.now()
+	r.finished = r.job.run(r.limit)
+	r.took = time.Duration(clock.now() - began)
 	r.shard.deliverLater(r)
 }
 
 func (r *laneRead) deliver(sh *Shard) {
+	if r.long {
+		sh.endedSlice(r.took)
+		defer sh.startLong()
+	}
+	if !r.finished {
+		sh.queueLong(r)
+		return
+	}
 	r.partition.refs--
-	r.job.finish(sh)
+	bytes := r.job.finish(sh)
+	if r.long {
+		sh.answeredLong(bytes)
+	}
 	r.partition.closeIfIdle()
 }
 
@@ -88,7 +107,7 @@ func (p *partition) readForQueue(index []int) {
 	p.shard.submitRead(p, job)
 }
 
-func (j *queueRead) finish(sh *Shard) {
+func (j *queueRead) finish(*Shard) (bytes int) {
 	p := j.partition
 	p.reading = false
 	for k, at := range j.at {
@@ -101,6 +120,7 @@ func (j *queueRead) finish(sh *Shard) {
 		w.err = j.gets.Err(k)
 	}
 	p.note(workWrite)
+	return 0
 }
 
 func (j *queueRead) refuse(sh *Shard, code proto.ErrCode) {

@@ -2,6 +2,7 @@ package shard
 
 import (
 	"errors"
+	"time"
 
 	"pegasus/engine"
 	"pegasus/engine/rocks"
@@ -156,7 +157,7 @@ func (p *partition) newGetJob() *getJob {
 	return &getJob{partition: p, store: p.store}
 }
 
-func (j *getJob) run() bool {
+func (j *getJob) run(time.Duration) bool {
 	j.began = j.partition.shard.node.leases.now()
 	j.store.MultiGet(&j.gets, engine.TierAll)
 	j.ended = j.partition.shard.node.leases.now()
@@ -164,7 +165,7 @@ func (j *getJob) run() bool {
 }
 
 // finish answers on the loop. The replica may have stopped serving while storage was read.
-func (j *getJob) finish(sh *Shard) {
+func (j *getJob) finish(sh *Shard) (bytes int) {
 	p := j.partition
 	now := sh.clock()
 	may := p.mayAnswer(now)
@@ -181,6 +182,7 @@ func (j *getJob) finish(sh *Shard) {
 		}
 		counted.next(&g.call)
 		counted.add(len(j.gets.Key(i)) + len(j.gets.Value(i)))
+		bytes += len(j.gets.Value(i))
 		if p.curious(&g.call, now) {
 			p.explainGet(g, j.gets.Key(i), j.gets.Outcome(i), len(j.gets.Value(i)), stages{
 				queue: j.submitted - g.call.at, lane: j.began - j.submitted, store: j.ended - j.began, back: now - j.ended,
@@ -195,6 +197,7 @@ func (j *getJob) finish(sh *Shard) {
 	if len(sh.getJobs) < maxGetJobs {
 		sh.getJobs = append(sh.getJobs, j)
 	}
+	return bytes
 }
 
 func (j *getJob) drop() {}

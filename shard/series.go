@@ -83,7 +83,7 @@ func newSeries(c *collector) *series {
 			logPending:  gauge("pegasus_log_pending_bytes", "Bytes that wait for the next write of the shard log."),
 			logSegments: gauge("pegasus_log_segments", "Segments of the shard log in use."),
 		})
-		lanes = append(lanes, sh.readLane, sh.logLane)
+		lanes = append(lanes, sh.readLane, sh.long.lane, sh.logLane)
 	}
 	for _, l := range lanes {
 		name := l.Stats().Name

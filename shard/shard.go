@@ -34,6 +34,7 @@ type Shard struct {
 	// afterLogWrite is called when the next write of the log, which holds everything appended so far, is over.
 	afterLogWrite []func(error)
 	readLane      *lane.Lane
+	long          longReads
 
 	forwards []*forwardBatch // of this turn, by owner
 	replies  []*replyBatch   // of this turn, by the shard that has the session

@@ -86,6 +86,7 @@ func newSolo(t testing.TB, fsys disk.FS, logDir string, change ...func(*Options)
 	t.Cleanup(func() {
 		for _, sh := range n.shards {
 			sh.readLane.Close()
+			sh.long.lane.Close()
 			sh.logLane.Close()
 		}
 		n.background.Close()

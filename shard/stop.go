@@ -92,6 +92,8 @@ func (n *Node) release() error {
 	var errs []error
 	for _, sh := range n.shards {
 		sh.readLane.Close()
+		sh.long.lane.Close()
+		sh.long.drop()
 		sh.logLane.Close()
 	}
 	if n.endLife != nil {

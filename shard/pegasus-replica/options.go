@@ -60,6 +60,7 @@ func options(c *conf.Replica) (shard.Options, error) {
 			MaxOutbound:   int(c.Limits.MaxOutbound),
 			MaxScanners:   c.Limits.MaxScanContexts,
 			ScannerExpiry: time.Duration(c.Requests.ScanContextExpiry),
+			ScanShare:     c.Requests.ScanShare,
 		},
 		Reads: rrdb.Limits{
 			MultiGetMaxIterCount: c.Requests.MultiGetMaxIterationCount,

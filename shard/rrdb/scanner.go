@@ -100,6 +100,9 @@ func (s *Scanner) Run(tier engine.Tier, budget engine.SliceLimit) (State, error)
 	return state, err
 }
 
+// Long tells whether this batch is one of many: the scan is of a whole partition, or has had a batch before.
+func (s *Scanner) Long() bool { return s.total || s.later }
+
 // Unfinished tells whether there is more to scan after a batch that is Done.
 func (s *Scanner) Unfinished() bool { return s.end == limited }
 
