@@ -256,7 +256,7 @@ func (n *Node) newShard(id proto.ShardID) *Shard {
 		readLane:   lane.New("read"+strconv.Itoa(int(id)), limits.ReadWorkers, limits.ReadQueue, lane.Threads()),
 	}
 	sh.peers = newPeers(sh)
-	sh.long.lane = lane.New("scan"+strconv.Itoa(int(id)), limits.ReadWorkers, limits.ReadWorkers, lane.Nice(longReadNice))
+	sh.long.lane = lane.New("scan"+strconv.Itoa(int(id)), limits.ReadWorkers, limits.ReadWorkers, lane.Nice(longReadNice), lane.Threads())
 	sh.long.budget.percent = int64(limits.ScanShare)
 	sh.long.resume = sh.resumeLong
 	sh.drained = make(chan struct{})
