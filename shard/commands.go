@@ -41,7 +41,7 @@ func remoteCommands() map[string]remoteCommand {
 		"config-dump": {"the effective configuration, as TOML", "", instant(func(n *Node, _ []string) string { return n.opts.ConfigText })},
 		"slow-log":    {"the requests that were slow, and where their time went", "[count]", instant((*Node).slowText)},
 		"trace": {"performs one request and tells where its time went",
-			"get|ttl|set|remove|incr app_id.partition hash_key sort_key [value]", (*Shard).traceCommand},
+			traceUsage(), (*Shard).traceCommand},
 		"nfs.max_copy_rate_megabytes_per_disk": {"what copying replicas may move per second, both directions together, in MiB; 0 is no limit",
 			"[num | DEFAULT]", instant((*Node).copyRate)},
 		"replica.deny-client":        {"control if deny client read & write request", "<true|false>", (*Shard).denyClients},

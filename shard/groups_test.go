@@ -481,11 +481,9 @@ func TestFullLogOfASecondary(t *testing.T) {
 		return true
 	}
 	onPartition(m.node, part0, func(p *partition) bool {
-		started := make(chan struct{})
-		if err := p.shard.logLane.Submit(func() { close(started); <-release }); err != nil {
+		if err := p.shard.logLane.Submit(func() { <-release }); err != nil {
 			t.Error(err)
 		}
-		<-started
 		return add(p, 1)
 	})
 	onPartition(m.node, part0, func(p *partition) any {

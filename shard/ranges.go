@@ -134,7 +134,8 @@ func (j *rangeJob) finish(sh *Shard) (bytes int) {
 		return 0
 	}
 	scanner, _ := j.read.(*rrdb.Scanner)
-	keep := scanner != nil && j.state == rrdb.Done && scanner.Unfinished()
+	// With a traced scan nobody goes on.
+	keep := scanner != nil && j.state == rrdb.Done && scanner.Unfinished() && j.call.trace == 0
 	if keep {
 		scanner.SetHandle(p.scanners.put(scanner, sh.loop.Now()+int64(sh.opts.Limits.ScannerExpiry), sh.opts.Limits.MaxScanners))
 	}

@@ -28,6 +28,9 @@ func (sh *Shard) fail(c *call, code proto.ErrCode) {
 
 // silence ends a request that gets no reply.
 func (sh *Shard) silence(d *dest) {
+	if d.trace != 0 {
+		sh.traced(&call{dest: *d}, "not answered")
+	}
 	if d.shard != sh.id {
 		sh.replyBuffer(d)
 		b := sh.replies[d.shard]

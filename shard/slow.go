@@ -198,12 +198,15 @@ func (p *partition) explainWrite(m *mutationOps, w *writeOp, now int64) {
 		s.peers = p.committedAt - m.proposed
 	}
 	var key []byte
-	if w.end > w.off {
+	result := strconv.Itoa(len(m.ops)) + " writes in the mutation"
+	if w.end == w.off {
+		result = "nothing written, " + result
+	} else {
 		if r := engine.ReadRecords(m.builder.Bytes(), int(w.off), 1); r.Next() {
 			key = r.Record().Key
 		}
 	}
-	p.explain(&w.call, key, s, now, int(w.end-w.off), strconv.Itoa(len(m.ops))+" writes in the mutation")
+	p.explain(&w.call, key, s, now, int(w.end-w.off), result)
 }
 
 // noteDecree remembers which decree the newest mutation in flight got.

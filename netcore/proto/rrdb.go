@@ -1,5 +1,7 @@
 package proto
 
+import "slices"
+
 // Codecs of the data messages (spec rrdb 1). They are written by hand because a get or a put must be decoded and answered
 // without an allocation; everything rare goes through the schema codec instead.
 //
@@ -67,6 +69,25 @@ const (
 
 // Valid tells whether c is one of the eighteen types.
 func (c CheckType) Valid() bool { return c >= CheckNone && c <= CheckIntGreater }
+
+// checkTypeNames are those of Apache Pegasus' shell.
+var checkTypeNames = [...]string{
+	CheckNotExist: "not_exist", CheckNotExistOrEmpty: "not_exist_or_empty", CheckExist: "exist", CheckNotEmpty: "not_empty",
+	CheckMatchAnywhere: "match_anywhere", CheckMatchPrefix: "match_prefix", CheckMatchPostfix: "match_postfix",
+	CheckBytesLess: "bytes_less", CheckBytesLessOrEqual: "bytes_less_or_equal", CheckBytesEqual: "bytes_equal",
+	CheckBytesGreaterOrEqual: "bytes_greater_or_equal", CheckBytesGreater: "bytes_greater",
+	CheckIntLess: "int_less", CheckIntLessOrEqual: "int_less_or_equal", CheckIntEqual: "int_equal",
+	CheckIntGreaterOrEqual: "int_greater_or_equal", CheckIntGreater: "int_greater",
+}
+
+// CheckTypeNames lists the names that ParseCheckType knows. No check has none.
+func CheckTypeNames() []string { return slices.Clone(checkTypeNames[CheckNone+1:]) }
+
+// ParseCheckType finds a check type by its name.
+func ParseCheckType(name string) (CheckType, bool) {
+	i := slices.Index(checkTypeNames[:], name)
+	return CheckType(i), i > int(CheckNone)
+}
 
 // MutateOp is the operation of one element of a CHECK_AND_MUTATE.
 type MutateOp int32

@@ -60,6 +60,7 @@ func (r *keysRead) run(tier engine.Tier, add func(*proto.Reader), take func(*pro
 			return r.fail(r.gets.Err(i))
 		}
 	}
+	r.todo -= n
 	for i := range n {
 		v, exist, err := r.env.live(r.gets.Outcome(i), r.gets.Value(i))
 		if err != nil {
@@ -70,7 +71,7 @@ func (r *keysRead) run(tier engine.Tier, add func(*proto.Reader), take func(*pro
 			return r.state()
 		}
 	}
-	if r.todo -= n; r.todo > 0 {
+	if r.todo > 0 {
 		return More, nil
 	}
 	r.over = true
@@ -157,6 +158,17 @@ func (g *multiGetKeys) take(r *proto.Reader, user []byte, exist bool) bool {
 	return true
 }
 
+// Work tells the first key and how many were looked up, for explanations. The key is valid until the next call.
+func (g *multiGetKeys) Work() (rawKey []byte, records int) {
+	var first []byte
+	if g.request.N > 0 {
+		r := g.request.Reader()
+		first = r.Blob()
+	}
+	g.key = engine.AppendKey(g.key[:0], g.hashKey, first)
+	return g.key, g.request.N - g.todo
+}
+
 // AppendReply appends the result struct.
 func (g *multiGetKeys) AppendReply(dst []byte) []byte {
 	reply := proto.MultiGetResponse{Error: g.status, KVs: g.list, GPID: g.env.GPID, Server: g.env.Server}
@@ -194,6 +206,17 @@ func validFullKeys(keys proto.List) bool {
 
 func (g *batchGet) Run(tier engine.Tier, _ engine.SliceLimit) (State, error) {
 	return g.run(tier, g.add, g.take)
+}
+
+// Work tells the first key and how many were looked up, for explanations. The key is valid until the next call.
+func (g *batchGet) Work() (rawKey []byte, records int) {
+	if g.status == proto.StorageInvalidArgument {
+		return nil, 0
+	}
+	r := g.request.Reader()
+	first := r.FullKey()
+	g.key = engine.AppendKey(g.key[:0], first.HashKey, first.SortKey)
+	return g.key, g.request.N - g.todo
 }
 
 func (g *batchGet) add(r *proto.Reader) {
