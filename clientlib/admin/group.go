@@ -1,6 +1,9 @@
 package admin
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // MetaMember is a member of the meta group: where it serves, and where it takes part in Raft.
 type MetaMember struct {
@@ -9,13 +12,46 @@ type MetaMember struct {
 	Leader  bool   `json:"leader"`
 }
 
-// MetaMembers returns the members of the meta group.
+// maxMetasAsked bounds a search for the leader, whom every meta may name another way.
+const maxMetasAsked = 16
+
+// MetaMembers returns the members of the meta group as the leader knows them: a meta server that has been removed, or is yet to join,
+// answers with a view of its own. When nobody leads it is the first view that somebody has.
 func (a Admin) MetaMembers(ctx context.Context) ([]MetaMember, error) {
-	answer, err := a.leaderCommand(ctx, "meta.members")
-	if err != nil {
-		return nil, err
+	var view []MetaMember
+	last := errNoLeader
+	asked := map[string]bool{}
+	for next := a.client.Metas(); len(next) > 0 && len(asked) < maxMetasAsked; {
+		address := next[0]
+		if next = next[1:]; asked[address] {
+			continue
+		}
+		asked[address] = true
+		answer, err := a.metaCommand(ctx, address, "meta.members")
+		switch {
+		case err != nil:
+			last = err
+			continue
+		case answer.Error != "ok":
+			last = errors.New(answer.Error)
+			continue
+		}
+		for _, m := range answer.Members {
+			switch {
+			case m.Leader && m.Address == address:
+				return answer.Members, nil
+			case m.Leader:
+				next = append([]string{m.Address}, next...)
+			}
+		}
+		if view == nil {
+			view = answer.Members
+		}
 	}
-	return answer.Members, nil
+	if len(view) > 0 {
+		return view, nil
+	}
+	return nil, last
 }
 
 // AddMeta takes a meta server into the group, which must have been started to join it, or gives a member another Raft

@@ -46,6 +46,22 @@ type leaderAnswer struct {
 // errNoLeader is the answer when no meta server of those known leads.
 var errNoLeader = errors.New("admin: no meta server answered as leader")
 
+// errGarbled is an answer that is no JSON.
+var errGarbled = errors.New("admin: no answer of a meta server")
+
+// metaCommand runs a remote command whose answer is JSON at one meta server.
+func (a Admin) metaCommand(ctx context.Context, address, name string, args ...string) (*leaderAnswer, error) {
+	text, err := a.Command(ctx, address, name, args...)
+	if err != nil {
+		return nil, fmt.Errorf("meta %s: %w", address, err)
+	}
+	var answer leaderAnswer
+	if err := json.Unmarshal([]byte(text), &answer); err != nil {
+		return nil, fmt.Errorf("%w: meta %s said %q to %s", errGarbled, address, text, name)
+	}
+	return &answer, nil
+}
+
 // leaderCommand runs a remote command whose answer is JSON at the meta leader: the meta servers are asked in turn, and
 // the one that they name as leader next.
 func (a Admin) leaderCommand(ctx context.Context, name string, args ...string) (*leaderAnswer, error) {
@@ -54,21 +70,20 @@ func (a Admin) leaderCommand(ctx context.Context, name string, args ...string) (
 	for hops := 0; len(addresses) > 0 && hops < 16; hops++ {
 		address := addresses[0]
 		addresses = addresses[1:]
-		text, err := a.Command(ctx, address, name, args...)
-		if err != nil {
-			last = fmt.Errorf("meta %s: %w", address, err)
+		answer, err := a.metaCommand(ctx, address, name, args...)
+		switch {
+		case errors.Is(err, errGarbled):
+			return nil, err
+		case err != nil:
+			last = err
 			if errors.Is(err, clientlib.ErrUnknownOutcome) && ctx.Err() != nil {
 				return nil, last
 			}
 			continue
 		}
-		var answer leaderAnswer
-		if err := json.Unmarshal([]byte(text), &answer); err != nil {
-			return nil, fmt.Errorf("admin: meta %s answered %q to %s", address, text, name)
-		}
 		switch answer.Error {
 		case "ok":
-			return &answer, nil
+			return answer, nil
 		case proto.ErrForwardToOthers.String():
 			if answer.Leader != "" {
 				addresses = append([]string{answer.Leader}, addresses...)
