@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -159,27 +158,6 @@ func TestEveryCommand(t *testing.T) {
 		name, _, ok := strings.Cut(l, "\t")
 		if ok && !used[name] {
 			t.Errorf("testdata/commands.txt does not run %s", name)
-		}
-	}
-}
-
-// The scripts for bash and zsh are accepted by the shells, where there are any.
-func TestCompletionScripts(t *testing.T) {
-	for _, name := range []string{"bash", "zsh"} {
-		cmd := exec.Command(os.Args[0], "completion", name)
-		cmd.Env = append(os.Environ(), envRun+"=1")
-		script, err := cmd.Output()
-		if err != nil || !bytes.Contains(script, []byte("__complete")) {
-			t.Fatalf("completion %s: %v\n%s", name, err, script)
-		}
-		shell, err := exec.LookPath(name)
-		if err != nil {
-			continue
-		}
-		check := exec.Command(shell, "-n")
-		check.Stdin = bytes.NewReader(script)
-		if out, err := check.CombinedOutput(); err != nil {
-			t.Errorf("%s -n: %v\n%s", name, err, out)
 		}
 	}
 }

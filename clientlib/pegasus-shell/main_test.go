@@ -46,6 +46,12 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return newWorldOf(t, onebox.Options{Shards: 2, Tables: onebox.DefaultTables})
+}
+
+// newWorldOf waits until the tables of o have all their members.
+func newWorldOf(t *testing.T, o onebox.Options) *world {
+	t.Helper()
 	bin := os.Getenv(onebox.EnvBin)
 	if bin == "" {
 		var err error
@@ -53,7 +59,8 @@ func newWorld(t *testing.T) *world {
 			t.Fatal(err)
 		}
 	}
-	c := onebox.Start(t, onebox.Options{Bin: bin, Shards: 2})
+	o.Bin = bin
+	c := onebox.Start(t, o)
 	client, err := clientlib.Dial(clientlib.Options{Metas: c.Metas()})
 	if err != nil {
 		t.Fatal(err)
@@ -61,7 +68,7 @@ func newWorld(t *testing.T) *world {
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	for _, k := range onebox.DefaultTables {
+	for _, k := range o.Tables {
 		if err := client.WaitHealthy(ctx, k.Name, k.Replicas); err != nil {
 			t.Fatal(err)
 		}
@@ -93,6 +100,7 @@ func (w *world) normal(text string) string {
 		{`[0-9a-f]{32}`, "NODE_ID"},
 		{`\d{6}\.sst`, "NUMBER.sst"},
 		{`meta[1-3]/`, "metaN/"},
+		{`took [0-9.]+(ms|s|µs):[^;]*;`, "took TIME: STAGES;"},
 		{`up to decree \d+`, "up to decree N"},
 		{`in \d+(\.\d+)?(ms|s|µs)`, "in TIME"},
 		{`("seconds":|seconds +: )[0-9.e-]+`, "${1}TIME"},

@@ -13,7 +13,7 @@ import (
 	"github.com/hinshun/vt10x"
 )
 
-// terminal is a person's: a shell on a pseudo terminal, and what it has drawn. It is so high that nothing scrolls away.
+// terminal is a person's: a program on a pseudo terminal, and what it has drawn. It is so high that nothing scrolls away.
 type terminal struct {
 	file *os.File
 	cmd  *exec.Cmd
@@ -25,11 +25,12 @@ type terminal struct {
 
 const columns, rows = 120, 400
 
-func newTerminal(t *testing.T, w *world, args ...string) *terminal {
+// startTerminal runs a program at a terminal.
+func startTerminal(t *testing.T, env []string, program string, args ...string) *terminal {
 	t.Helper()
 	x := &terminal{screen: vt10x.New(vt10x.WithSize(columns, rows))}
-	x.cmd = exec.Command(os.Args[0], args...)
-	x.cmd.Env = w.env
+	x.cmd = exec.Command(program, args...)
+	x.cmd.Env = env
 	var err error
 	x.file, err = pty.StartWithSize(x.cmd, &pty.Winsize{Cols: columns, Rows: rows})
 	if err != nil {
@@ -91,6 +92,14 @@ func (x *terminal) await(t *testing.T, first int, what string, ok func(lines []s
 	}
 }
 
+// keys types something.
+func (x *terminal) keys(t *testing.T, keys string) {
+	t.Helper()
+	if _, err := x.file.WriteString(keys); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // keyNames are keys that a script writes as <name>.
 var keyNames = strings.NewReplacer("<space>", " ", "<tab>", "\t", "<enter>", "\r", "<up>", "\x1b[A", "<ctrl-c>", "\x03", "<ctrl-d>", "\x04", "<ctrl-u>", "\x15")
 
@@ -102,7 +111,7 @@ var keyNames = strings.NewReplacer("<space>", " ", "<tab>", "\t", "<enter>", "\r
 //	what is drawn from the line with the prompt on, once the prompt is back, or once TEXT is drawn
 func TestSession(t *testing.T) {
 	w := newWorld(t)
-	x := newTerminal(t, w)
+	x := startTerminal(t, w.env, os.Args[0])
 	x.await(t, 0, "the prompt", func(_ []string, before string, _ bool) bool { return before == "test>" })
 	datadriven.RunTest(t, "testdata/session.txt", func(t *testing.T, d *datadriven.TestData) string {
 		if d.Cmd != "keys" {
@@ -115,10 +124,7 @@ func TestSession(t *testing.T) {
 			}
 		}
 		_, row, _, _ := x.state()
-		keys := keyNames.Replace(strings.TrimSuffix(d.Input, "\n"))
-		if _, err := x.file.WriteString(keys); err != nil {
-			t.Fatal(err)
-		}
+		x.keys(t, keyNames.Replace(strings.TrimSuffix(d.Input, "\n")))
 		switch {
 		case until == "end":
 			return w.normal(x.await(t, row, "end", func(_ []string, _ string, ended bool) bool { return ended }))

@@ -11,21 +11,12 @@ import (
 
 	"pegasus/clientlib"
 	"pegasus/clientlib/shell/words"
+	"pegasus/netcore/proto"
 )
 
 // checkCommands write when a condition holds.
 func (s *Shell) checkCommands() []*cobra.Command {
 	return []*cobra.Command{s.checkAndSetCommand(), s.checkAndMutateCommand()}
-}
-
-var checkTypes = map[string]clientlib.CheckType{
-	"not_exist": clientlib.CheckTypeValueNotExist, "not_exist_or_empty": clientlib.CheckTypeValueNotExistOrEmpty,
-	"exist": clientlib.CheckTypeValueExist, "not_empty": clientlib.CheckTypeValueNotEmpty,
-	"match_anywhere": clientlib.CheckTypeMatchAnywhere, "match_prefix": clientlib.CheckTypeMatchPrefix, "match_postfix": clientlib.CheckTypeMatchPostfix,
-	"bytes_less": clientlib.CheckTypeBytesLess, "bytes_less_or_equal": clientlib.CheckTypeBytesLessOrEqual, "bytes_equal": clientlib.CheckTypeBytesEqual,
-	"bytes_greater_or_equal": clientlib.CheckTypeBytesGreaterOrEqual, "bytes_greater": clientlib.CheckTypeBytesGreater,
-	"int_less": clientlib.CheckTypeIntLess, "int_less_or_equal": clientlib.CheckTypeIntLessOrEqual, "int_equal": clientlib.CheckTypeIntEqual,
-	"int_greater_or_equal": clientlib.CheckTypeIntGreaterOrEqual, "int_greater": clientlib.CheckTypeIntGreater,
 }
 
 // condition is what must hold, as its options say.
@@ -37,23 +28,23 @@ type condition struct {
 func (k *condition) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVarP(&k.sortKey, "check_sort_key", "c", "", "sort key of the record to check")
-	f.StringVarP(&k.kind, "check_type", "t", "", "what must hold: "+strings.Join(sortedKeys(checkTypes), ", "))
+	f.StringVarP(&k.kind, "check_type", "t", "", "what must hold: "+strings.Join(proto.CheckTypeNames(), ", "))
 	f.StringVarP(&k.operand, "check_operand", "o", "", "what the value is compared with")
 	f.BoolVarP(&k.returnValue, "return_check_value", "r", false, "show the value that was checked")
 	needs(cmd, "check_type")
-	flagWords(cmd, "check_type", choice(sortedKeys(checkTypes)...))
+	flagWords(cmd, "check_type", choice(proto.CheckTypeNames()...))
 }
 
-func (k *condition) parse(c *call) (sortKey, operand []byte, kind clientlib.CheckType, err error) {
-	kind, ok := checkTypes[k.kind]
+func (k *condition) parse(c *call) (checked, operand []byte, kind clientlib.CheckType, err error) {
+	wire, ok := proto.ParseCheckType(k.kind)
 	if !ok {
-		return nil, nil, 0, usagef("check type %q: want one of %s", k.kind, strings.Join(sortedKeys(checkTypes), ", "))
+		return nil, nil, 0, usagef("check type %q: want one of %s", k.kind, strings.Join(proto.CheckTypeNames(), ", "))
 	}
-	b, err := c.allBytes(k.sortKey, k.operand)
+	b, err := c.allBytes([]string{k.sortKey, k.operand}, 1, sortKey, value)
 	if err != nil {
 		return nil, nil, 0, err
 	}
-	return b[0], b[1], kind, nil
+	return b[0], b[1], clientlib.CheckType(wire), nil
 }
 
 // errCheck is a condition that did not hold.
@@ -69,8 +60,8 @@ func (c *call) checked(r *clientlib.CheckAndSetResult) error {
 	}
 	switch {
 	case r.CheckValueReturned && r.CheckValueExist:
-		text += "; the value was " + c.quoted(r.CheckValue)
-		fields = append(fields, "check_value", c.shown(r.CheckValue))
+		text += "; the value was " + c.quoted(value, r.CheckValue)
+		fields = append(fields, "check_value", c.shown(value, r.CheckValue))
 	case r.CheckValueReturned:
 		text += "; there was no value"
 		fields = append(fields, "check_value", nil)
@@ -80,7 +71,7 @@ func (c *call) checked(r *clientlib.CheckAndSetResult) error {
 
 func (s *Shell) checkAndSetCommand() *cobra.Command {
 	var k condition
-	var sortKey, value string
+	var setKey, setValue string
 	var ttl int
 	cmd := s.command(groupData, "check_and_set <hash_key>", "write a record if another fulfils a condition",
 		func(c *call, args []string) error {
@@ -88,7 +79,7 @@ func (s *Shell) checkAndSetCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			b, err := c.allBytes(args[0], sortKey, value)
+			b, err := c.allBytes([]string{args[0], setKey, setValue}, 1, hashKey, sortKey, value)
 			if err != nil {
 				return err
 			}
@@ -106,8 +97,8 @@ func (s *Shell) checkAndSetCommand() *cobra.Command {
 		})
 	k.flags(cmd)
 	f := cmd.Flags()
-	f.StringVarP(&sortKey, "set_sort_key", "s", "", "sort key of the record to write")
-	f.StringVarP(&value, "set_value", "v", "", "its value")
+	f.StringVarP(&setKey, "set_sort_key", "s", "", "sort key of the record to write")
+	f.StringVarP(&setValue, "set_value", "v", "", "its value")
 	f.IntVarP(&ttl, "set_value_ttl_seconds", "l", 0, "how long it lives, 0 for ever")
 	return cmd
 }
@@ -121,7 +112,7 @@ func (s *Shell) checkAndMutateCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			h, err := c.bytes(args[0])
+			h, err := c.bytes(hashKey, args[0])
 			if err != nil {
 				return err
 			}
@@ -161,10 +152,10 @@ func (c *call) mutation(text string) (m clientlib.Mutation, err error) {
 	switch {
 	case len(w) == 2 && w[0] == "del":
 		m.Del = true
-		m.SortKey, err = c.bytes(w[1])
+		m.SortKey, err = c.bytes(sortKey, w[1])
 		return m, err
 	case (len(w) == 3 || len(w) == 4) && w[0] == "set":
-		b, err := c.allBytes(w[1], w[2])
+		b, err := c.allBytes(w[1:3], 1, sortKey, value)
 		if err != nil {
 			return m, err
 		}

@@ -294,7 +294,8 @@ func move(kind, from, to string) ([]proto.ProposalAction, proto.BalancerRequestT
 		steps = []step{{proto.CTDowngradeToSecondary, from, from}, {proto.CTUpgradeToPrimary, to, to}}
 	case "copy_pri":
 		request = proto.BalanceCopyPrimary
-		steps = []step{{proto.CTAddSecondaryForLB, from, to}, {proto.CTDowngradeToSecondary, from, from}, {proto.CTUpgradeToPrimary, to, to}}
+		steps = []step{{proto.CTAddSecondaryForLB, from, to}, {proto.CTDowngradeToSecondary, from, from}, {proto.CTUpgradeToPrimary, to, to},
+			{proto.CTRemove, to, from}}
 	case "copy_sec":
 		request = proto.BalanceCopySecondary
 		steps = []step{{proto.CTAddSecondaryForLB, from, to}, {proto.CTDowngradeToInactive, from, from}}

@@ -218,6 +218,14 @@ func (c *call) onTable(f func(ctx context.Context, t *clientlib.Table) error) er
 	return f(ctx, t)
 }
 
+// configured asks for the partitions of the table in use.
+func (c *call) configured(ctx context.Context, a admin.Admin) (*proto.QueryCfgResponse, error) {
+	if c.table == "" {
+		return nil, usageError{errNoTable}
+	}
+	return a.Client().QueryConfig(ctx, c.table)
+}
+
 // ask runs f with the operators' side of the client.
 func (c *call) ask(f func(ctx context.Context, a admin.Admin) error) error {
 	a, err := c.admin()
@@ -228,30 +236,3 @@ func (c *call) ask(f func(ctx context.Context, a admin.Admin) error) error {
 	defer cancel()
 	return f(ctx, a)
 }
-
-// bytes reads an argument that is a key or a value.
-func (c *call) bytes(arg string) ([]byte, error) {
-	b, err := proto.UnescapeText(arg)
-	if err != nil {
-		return nil, usagef("%q: %v", arg, err)
-	}
-	return b, nil
-}
-
-// allBytes is bytes for several arguments.
-func (c *call) allBytes(args ...string) ([][]byte, error) {
-	out := make([][]byte, len(args))
-	for i, a := range args {
-		b, err := c.bytes(a)
-		if err != nil {
-			return nil, err
-		}
-		out[i] = b
-	}
-	return out, nil
-}
-
-// quoted prints a key or value between quotes; shown is the same without.
-func (c *call) quoted(b []byte) string { return `"` + c.shown(b) + `"` }
-
-func (c *call) shown(b []byte) string { return proto.EscapeText(b, c.escapeAll) }

@@ -19,10 +19,10 @@ import (
 // count of the table in use.
 func (s *Shell) convertCommands() []*cobra.Command {
 	var version int
-	value := s.command(groupOffline, "rdb_value_hex2str <value_in_hex>", "take a stored value apart", func(c *call, args []string) error {
+	apart := s.command(groupOffline, "rdb_value_hex2str <value_in_hex>", "take a stored value apart", func(c *call, args []string) error {
 		return c.valueHex(args[0], version)
 	})
-	value.Flags().IntVar(&version, "data_version", 1, "layout of the values: 0, 1 or 2")
+	apart.Flags().IntVar(&version, "data_version", 1, "layout of the values: 0, 1 or 2")
 	index := s.command(groupData, "partition_index <hash_key>", "the partition of the table in use that a hash key falls into",
 		func(c *call, args []string) error {
 			return c.hash(args[0], "")
@@ -35,12 +35,12 @@ func (s *Shell) convertCommands() []*cobra.Command {
 		index,
 		s.command(groupOffline, "rdb_key_str2hex <hash_key> <sort_key>", "the stored form of a key", (*call).keyHex),
 		s.command(groupOffline, "rdb_key_hex2str <rdb_key_in_hex>", "take a stored key apart", (*call).hexKey),
-		value,
+		apart,
 	}
 }
 
-func (c *call) hash(hashKey, sortKey string) error {
-	b, err := c.allBytes(hashKey, sortKey)
+func (c *call) hash(words ...string) error {
+	b, err := c.allBytes(words, 1, hashKey, sortKey)
 	if err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func (c *call) hexKey(args []string) error {
 	}
 	end := 2 + int(binary.BigEndian.Uint16(raw))
 	h, k := raw[2:end], raw[end:]
-	return c.out.Object(fmt.Sprintf("hash_key: %s\nsort_key: %s", c.quoted(h), c.quoted(k)), "hash_key", c.shown(h), "sort_key", c.shown(k))
+	return c.out.Object(fmt.Sprintf("hash_key: %s\nsort_key: %s", c.quoted(hashKey, h), c.quoted(sortKey, k)), "hash_key", c.shown(hashKey, h), "sort_key", c.shown(sortKey, k))
 }
 
 // valueHex takes a stored value apart (spec rrdb 5): u32 expiry; in layouts 1 and 2 a u64 of timestamp, cluster and
@@ -137,7 +137,7 @@ func (c *call) valueHex(arg string, version int) error {
 		f.Set("timestamp_us", int64(tag>>8)).Set("written", time.UnixMicro(int64(tag>>8))).
 			Set("cluster_id", int(tag>>1&0x7f)).Set("deleted", tag&1 == 1)
 	}
-	f.Set("user_data", c.shown(user))
+	f.Set("user_data", c.shown(value, user))
 	return c.print(&d)
 }
 

@@ -148,7 +148,7 @@ func (y *tallyRows) take(c *call, rows []*clientlib.Record, k *countFlags) {
 		y.value.add(len(r.Value))
 		y.row.add(size)
 		if k.top > 0 && (len(y.top) < k.top || size > y.top[len(y.top)-1].size) {
-			y.top = append(y.top, large{size, c.shown(r.HashKey), c.shown(r.SortKey), len(r.HashKey) + len(r.SortKey), len(r.Value)})
+			y.top = append(y.top, large{size, c.shown(hashKey, r.HashKey), c.shown(sortKey, r.SortKey), len(r.HashKey) + len(r.SortKey), len(r.Value)})
 			slices.SortStableFunc(y.top, func(a, b large) int { return b.size - a.size })
 			y.top = y.top[:min(len(y.top), k.top)]
 		}

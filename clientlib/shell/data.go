@@ -15,23 +15,23 @@ import (
 
 func (s *Shell) dataCommands() []*cobra.Command {
 	return []*cobra.Command{
-		s.command(groupData, "get <hash_key> <sort_key>", "the value of a record", (*call).get),
-		s.command(groupData, "set <hash_key> <sort_key> <value> [ttl_in_seconds]", "write a record", (*call).set),
-		s.command(groupData, "del <hash_key> <sort_key>", "remove a record", (*call).del),
-		s.command(groupData, "exist <hash_key> <sort_key>", "whether there is a record; exit code 3 if not", (*call).exist),
-		s.command(groupData, "ttl <hash_key> <sort_key>", "how long a record has to live", (*call).ttl),
+		note(s.command(groupData, "get <hash_key> <sort_key>", "the value of a record", (*call).get), noteNoDash),
+		note(s.command(groupData, "set <hash_key> <sort_key> <value> [ttl_in_seconds]", "write a record", (*call).set), noteNoDash),
+		note(s.command(groupData, "del <hash_key> <sort_key>", "remove a record", (*call).del), noteNoDash),
+		note(s.command(groupData, "exist <hash_key> <sort_key>", "whether there is a record; exit code 3 if not", (*call).exist), noteNoDash),
+		note(s.command(groupData, "ttl <hash_key> <sort_key>", "how long a record has to live", (*call).ttl), noteNoDash),
 		note(s.command(groupData, "incr <hash_key> <sort_key> [increment]", "add to a number", (*call).incr), noteNoDash),
-		s.command(groupData, "count <hash_key>", "how many records a hash key has", (*call).count),
-		s.command(groupData, "multi_set <hash_key> <sort_key> <value> [sort_key value...]", "write records of one hash key at once", (*call).multiSet),
-		s.command(groupData, "multi_get <hash_key> [sort_key...]", "records of one hash key; all without a sort key", (*call).multiGet),
-		s.command(groupData, "multi_get_sortkeys <hash_key>", "the sort keys of a hash key", (*call).sortKeys),
-		s.command(groupData, "multi_del <hash_key> <sort_key> [sort_key...]", "remove records of one hash key at once", (*call).multiDel),
+		note(s.command(groupData, "count <hash_key>", "how many records a hash key has", (*call).count), noteNoDash),
+		note(s.command(groupData, "multi_set <hash_key> <sort_key> <value> [sort_key value...]", "write records of one hash key at once", (*call).multiSet), noteNoDash),
+		note(s.command(groupData, "multi_get <hash_key> [sort_key...]", "records of one hash key; all without a sort key", (*call).multiGet), noteNoDash),
+		note(s.command(groupData, "multi_get_sortkeys <hash_key>", "the sort keys of a hash key", (*call).sortKeys), noteNoDash),
+		note(s.command(groupData, "multi_del <hash_key> <sort_key> [sort_key...]", "remove records of one hash key at once", (*call).multiDel), noteNoDash),
 	}
 }
 
 // record reads the first two arguments as a key.
-func (c *call) record(args []string) (hashKey, sortKey []byte, err error) {
-	b, err := c.allBytes(args[0], args[1])
+func (c *call) record(args []string) (h, k []byte, err error) {
+	b, err := c.allBytes(args[:2], 1, hashKey, sortKey)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -51,12 +51,12 @@ func (c *call) get(args []string) error {
 		if v == nil {
 			return errNotFound
 		}
-		return c.out.Object(c.quoted(v), "value", c.shown(v))
+		return c.out.Object(c.quoted(value, v), "value", c.shown(value, v))
 	})
 }
 
 func (c *call) set(args []string) error {
-	b, err := c.allBytes(args[:3]...)
+	b, err := c.allBytes(args[:3], 1, hashKey, sortKey, value)
 	if err != nil {
 		return err
 	}
@@ -152,7 +152,7 @@ func (c *call) incr(args []string) error {
 }
 
 func (c *call) count(args []string) error {
-	h, err := c.bytes(args[0])
+	h, err := c.bytes(hashKey, args[0])
 	if err != nil {
 		return err
 	}
@@ -172,7 +172,7 @@ func (c *call) multiSet(args []string) error {
 	if len(args)%2 == 0 {
 		return usagef("sort key %q has no value", args[len(args)-1])
 	}
-	b, err := c.allBytes(args...)
+	b, err := c.allBytes(args, 2, hashKey, sortKey, value)
 	if err != nil {
 		return err
 	}
@@ -189,7 +189,7 @@ func (c *call) multiSet(args []string) error {
 }
 
 func (c *call) multiGet(args []string) error {
-	b, err := c.allBytes(args...)
+	b, err := c.allBytes(args, 1, hashKey, sortKey)
 	if err != nil {
 		return err
 	}
@@ -197,7 +197,7 @@ func (c *call) multiGet(args []string) error {
 }
 
 func (c *call) sortKeys(args []string) error {
-	h, err := c.bytes(args[0])
+	h, err := c.bytes(hashKey, args[0])
 	if err != nil {
 		return err
 	}
@@ -265,18 +265,18 @@ func (c *call) printRows(rows []*clientlib.KeyValue, noValue, more bool) error {
 		t := d.Table("records", heads...)
 		for _, r := range rows {
 			if noValue {
-				t.Row(c.shown(r.SortKey))
+				t.Row(c.shown(sortKey, r.SortKey))
 			} else {
-				t.Row(c.shown(r.SortKey), c.shown(r.Value))
+				t.Row(c.shown(sortKey, r.SortKey), c.shown(value, r.Value))
 			}
 		}
 		d.Fields("summary").Set("count", len(rows)).Set("complete", !more)
 		return c.print(&d)
 	}
 	for _, r := range rows {
-		line := c.quoted(r.SortKey)
+		line := c.quoted(sortKey, r.SortKey)
 		if !noValue {
-			line += " => " + c.quoted(r.Value)
+			line += " => " + c.quoted(value, r.Value)
 		}
 		if err := c.out.Object(line); err != nil {
 			return err
@@ -290,7 +290,7 @@ func (c *call) printRows(rows []*clientlib.KeyValue, noValue, more bool) error {
 }
 
 func (c *call) multiDel(args []string) error {
-	b, err := c.allBytes(args...)
+	b, err := c.allBytes(args, 1, hashKey, sortKey)
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ import (
 func (s *Shell) nodeCommands() []*cobra.Command {
 	return []*cobra.Command{
 		s.diskCapacityCommand(), s.diskReplicaCommand(), s.diskMigrateCommand(), s.diskBalanceCommand(), s.addDiskCommand(),
-		s.replicasCommand(), s.hotkeyCommand(),
+		s.replicasCommand(), s.hotkeyCommand(), s.serverConfigCommand(), s.dataVersionCommand(),
 	}
 }
 

@@ -3,10 +3,7 @@ package shell
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -36,32 +33,11 @@ type entity struct {
 	} `json:"metrics"`
 }
 
-// errNoMetrics is a server of a version that has no /metrics.
-var errNoMetrics = errors.New("server has no /metrics")
-
-// maxMetrics bounds an answer of /metrics.
-const maxMetrics = 256 << 20
-
 // fetchMetrics reads the named metrics of a server; which entity has them is not asked.
 func fetchMetrics(ctx context.Context, address string, names []string) (*snapshot, error) {
-	q := url.Values{"metrics": {strings.Join(names, ",")}, "with_metric_fields": {"name,value,p99"}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/metrics?"+q.Encode(), nil)
+	body, err := fetchPage(ctx, address, "/metrics", url.Values{"metrics": {strings.Join(names, ",")}, "with_metric_fields": {"name,value,p99"}})
 	if err != nil {
 		return nil, err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxMetrics))
-	if err = errors.Join(err, resp.Body.Close()); err != nil {
-		return nil, err
-	}
-	if resp.StatusCode == http.StatusNotFound {
-		return nil, fmt.Errorf("%w: %s", errNoMetrics, address)
-	}
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s/metrics answered %s: %s", address, resp.Status, strings.TrimSpace(string(body)))
 	}
 	var s snapshot
 	if err := json.Unmarshal(body, &s); err != nil {

@@ -52,7 +52,10 @@ func (s *span) parse() (start, stop bool, err error) {
 }
 
 // filterFlags are the two options of a filter.
-type filterFlags struct{ kind, pattern string }
+type filterFlags struct {
+	kind, pattern string
+	part          part
+}
 
 var matches = map[string]sweep.Match{
 	"anywhere": sweep.Anywhere, "prefix": sweep.Prefix, "postfix": sweep.Postfix, "exact": sweep.Exact,
@@ -60,6 +63,7 @@ var matches = map[string]sweep.Match{
 
 // add defines the options of a filter: what is "hash_key", "sort_key" or "value".
 func (f *filterFlags) add(cmd *cobra.Command, what, kindLetter, patternLetter string, exact bool) {
+	f.part = map[string]part{"hash_key": hashKey, "sort_key": sortKey, "value": value}[what]
 	kinds := []string{"anywhere", "prefix", "postfix"}
 	if exact {
 		kinds = append(kinds, "exact")
@@ -81,7 +85,7 @@ func (f *filterFlags) filter(c *call) (sweep.Filter, error) {
 	if !ok {
 		return sweep.Filter{}, usagef("filter type %q: want anywhere, prefix, postfix or exact", f.kind)
 	}
-	b, err := c.bytes(f.pattern)
+	b, err := c.bytes(f.part, f.pattern)
 	return sweep.Filter{Match: m, Pattern: b}, err
 }
 
@@ -91,7 +95,7 @@ func (s *Shell) rangeGetCommand() *cobra.Command {
 	var noValue, reverse bool
 	cmd := s.command(groupData, "multi_get_range <hash_key> <start_sort_key> <stop_sort_key>", "a range of the records of a hash key",
 		func(c *call, args []string) error {
-			b, err := c.allBytes(args...)
+			b, err := c.allBytes(args, 1, hashKey, sortKey)
 			if err != nil {
 				return err
 			}
@@ -127,7 +131,7 @@ type hashScan struct {
 }
 
 func (c *call) hashScan(args []string, r *span) (h hashScan, err error) {
-	b, err := c.allBytes(args...)
+	b, err := c.allBytes(args, 1, hashKey, sortKey)
 	if err != nil {
 		return h, err
 	}
@@ -175,11 +179,11 @@ func (s *Shell) rangeDelCommand() *cobra.Command {
 				defer func() { failed = errors.Join(failed, file.Close()) }()
 				out = bufio.NewWriter(file)
 			}
-			n, err := c.deleteRange(req, func(sortKey []byte) error {
+			n, err := c.deleteRange(req, func(removed []byte) error {
 				if silent || c.out.JSON && log == "" {
 					return nil
 				}
-				_, err := fmt.Fprintln(out, c.quoted(sortKey))
+				_, err := fmt.Fprintln(out, c.quoted(sortKey, removed))
 				return err
 			})
 			if err = errors.Join(err, out.Flush()); err != nil {
@@ -306,11 +310,11 @@ func (p *rowPrinter) print(rows []*clientlib.Record) error {
 
 func (p *rowPrinter) one(r *clientlib.Record) error {
 	c := p.c
-	text := c.quoted(r.HashKey) + " : " + c.quoted(r.SortKey)
-	fields := []any{"hash_key", c.shown(r.HashKey), "sort_key", c.shown(r.SortKey)}
+	text := c.quoted(hashKey, r.HashKey) + " : " + c.quoted(sortKey, r.SortKey)
+	fields := []any{"hash_key", c.shown(hashKey, r.HashKey), "sort_key", c.shown(sortKey, r.SortKey)}
 	if !p.show.noValue {
-		text += " => " + c.quoted(r.Value)
-		fields = append(fields, "value", c.shown(r.Value))
+		text += " => " + c.quoted(value, r.Value)
+		fields = append(fields, "value", c.shown(value, r.Value))
 	}
 	if p.show.detailed {
 		var left any

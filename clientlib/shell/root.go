@@ -63,9 +63,12 @@ func (s *Shell) root(front bool) *cobra.Command {
 		f.StringVarP(&s.start.cluster, "cluster", "c", "", "cluster by its name in the configuration, or by the addresses of its metas")
 		f.StringVar(&s.start.config, "config", "", "configuration file")
 		f.StringVarP(&s.start.table, "table", "t", "", "table in use")
+		f.StringVar(&s.start.encoding, "encoding", "", "how keys and values are written: hashkey=int32,value=utf8 (`help encoding` in a session lists them)")
+		f.StringVar(&s.start.compression, "compression", "", "no or zstd: whether values are compressed")
 		f.DurationVar(&s.start.timeout, "timeout", 0, "how long an operation may take")
 		complete(root.RegisterFlagCompletionFunc("cluster", s.completeClusters))
 		complete(root.RegisterFlagCompletionFunc("table", s.completeTables))
+		complete(root.RegisterFlagCompletionFunc("compression", choice("no", "zstd")))
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%s: %v (`help %s` shows its options)", cmd.Name(), err, cmd.Name())

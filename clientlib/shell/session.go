@@ -67,7 +67,7 @@ func (s *Shell) sessionCommands(front bool) []*cobra.Command {
 	all := s.command(groupSession, "escape_all [true|false]", "whether every byte of keys and values is shown as \\xHH", (*call).setEscape)
 	all.ValidArgs = []string{"true", "false"}
 	return []*cobra.Command{
-		version, use, cc, all,
+		version, use, cc, all, s.encodingCommand(), s.compressionCommand(),
 		s.command(groupSession, "timeout [time_in_ms]", "how long an operation may take", (*call).setTimeout),
 		note(s.command(groupSession, "exit", "end the session", func(*call, []string) error { return errExit }), notePlain),
 	}

@@ -18,6 +18,7 @@ import (
 
 	"pegasus/clientlib"
 	"pegasus/clientlib/admin"
+	"pegasus/clientlib/zstd"
 )
 
 // Cluster is a cluster by its name, or by the addresses of its metas when it has none.
@@ -72,6 +73,9 @@ type Shell struct {
 	timeout time.Duration
 	// escapeAll prints every byte of keys and values as \xHH.
 	escapeAll bool
+	// encodings are how parts of records are written; nil is as without a choice.
+	encodings  [parts]*encoding
+	compressed bool // values, with zstd
 
 	interactive bool
 	asker       *asker
@@ -80,6 +84,7 @@ type Shell struct {
 // startFlags are the flags in front of the command.
 type startFlags struct {
 	cluster, config, table string
+	encoding, compression  string
 	timeout                time.Duration
 }
 
@@ -115,6 +120,16 @@ func (s *Shell) load() error {
 	}
 	if s.start.timeout > 0 {
 		s.timeout = s.start.timeout
+	}
+	if s.start.encoding != "" {
+		if err := s.encodeAll(s.start.encoding); err != nil {
+			return err
+		}
+	}
+	if s.start.compression != "" {
+		if err := s.compress(s.start.compression); err != nil {
+			return err
+		}
 	}
 	s.table = s.start.table
 	s.loaded = true
@@ -163,7 +178,11 @@ func (s *Shell) connect() (*clientlib.Client, error) {
 		}
 		s.cluster = c
 	}
-	client, err := clientlib.Dial(clientlib.Options{Metas: s.cluster.Metas, Timeout: s.timeout})
+	o := clientlib.Options{Metas: s.cluster.Metas, Timeout: s.timeout}
+	if s.compressed {
+		o.Compressor = zstd.New()
+	}
+	client, err := clientlib.Dial(o)
 	if err != nil {
 		return nil, usageError{err}
 	}

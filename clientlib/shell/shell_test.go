@@ -238,7 +238,7 @@ func TestRates(t *testing.T) {
 	if got := f.of(address, columns[2]); got != nil {
 		t.Errorf("a metric that is not there: %v", got)
 	}
-	if _, err := c.readTwice([]string{address}, []string{"other"}, false, 0); !errors.Is(err, errNoMetrics) {
+	if _, err := c.readTwice([]string{address}, []string{"other"}, false, 0); !errors.Is(err, errNoPage) {
 		t.Errorf("a server without metrics: %v", err)
 	}
 }

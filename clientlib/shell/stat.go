@@ -173,7 +173,7 @@ func (s *Shell) serverStatCommand() *cobra.Command {
 				continue
 			}
 			f, err := c.figures(part.list, part.columns, interval)
-			if err != nil && !errors.Is(err, errNoMetrics) { // of which all that is known is their address
+			if err != nil && !errors.Is(err, errNoPage) { // of which all that is known is their address
 				return err
 			}
 			heads := []string{"address"}
