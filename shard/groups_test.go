@@ -481,9 +481,11 @@ func TestFullLogOfASecondary(t *testing.T) {
 		return true
 	}
 	onPartition(m.node, part0, func(p *partition) bool {
-		if err := p.shard.logLane.Submit(func() { <-release }); err != nil {
+		started := make(chan struct{})
+		if err := p.shard.logLane.Submit(func() { close(started); <-release }); err != nil {
 			t.Error(err)
 		}
+		<-started
 		return add(p, 1)
 	})
 	onPartition(m.node, part0, func(p *partition) any {

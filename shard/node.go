@@ -252,11 +252,11 @@ func (n *Node) newShard(id proto.ShardID) *Shard {
 		tables:     map[int32]proto.TableSettings{},
 		forwards:   make([]*forwardBatch, n.opts.Shards),
 		replies:    make([]*replyBatch, n.opts.Shards),
-		logLane:    lane.New("log"+strconv.Itoa(int(id)), 1, 1),
-		readLane:   lane.New("read"+strconv.Itoa(int(id)), limits.ReadWorkers, limits.ReadQueue),
+		logLane:    lane.New("log"+strconv.Itoa(int(id)), 1, 1, lane.Threads()),
+		readLane:   lane.New("read"+strconv.Itoa(int(id)), limits.ReadWorkers, limits.ReadQueue, lane.Threads()),
 	}
 	sh.peers = newPeers(sh)
-	sh.long.lane = lane.New("scan"+strconv.Itoa(int(id)), limits.ReadWorkers, limits.ReadWorkers, lane.Nice(longReadNice))
+	sh.long.lane = lane.New("scan"+strconv.Itoa(int(id)), limits.ReadWorkers, limits.ReadWorkers, lane.Nice(longReadNice), lane.Threads())
 	sh.long.budget.percent = int64(limits.ScanShare)
 	sh.long.resume = sh.resumeLong
 	sh.drained = make(chan struct{})
@@ -285,7 +285,7 @@ func (n *Node) listen() error {
 			Name: "shard" + strconv.Itoa(i), Addrs: addrs[:1:1],
 			MaxSessions: n.opts.Limits.MaxSessions, MaxInbound: n.opts.Limits.MaxInbound,
 			MaxOutbound: n.opts.Limits.MaxOutbound, IdleTimeout: n.opts.Limits.IdleTimeout,
-			LockOSThread: n.opts.LockThreads, OnFatal: n.opts.OnFatal, Logger: sh.logger,
+			OnFatal: n.opts.OnFatal, Logger: sh.logger,
 		}
 		if n.opts.ShardPort > 0 {
 			cfg.Addrs = append(cfg.Addrs, addrs[1+i])

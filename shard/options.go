@@ -25,7 +25,6 @@ type Options struct {
 	ShardPort   int           // port of shard 0, shard i listens on ShardPort+i; 0 = none
 	Metas       []string
 	Zone        string // rack or zone that meta spreads copies over; empty if none
-	LockThreads bool   // lock every loop to an operating system thread
 
 	Limits Limits
 	Reads  rrdb.Limits

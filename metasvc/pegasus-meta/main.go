@@ -18,12 +18,14 @@ import (
 	"pegasus/metasvc"
 	"pegasus/netcore/debugport"
 	"pegasus/netcore/loop"
+	"pegasus/netcore/timerslack"
 )
 
 // version is set by the linker in release builds.
 var version = "dev"
 
 func main() {
+	timerslack.Restart(timerslack.Relaxed)
 	file := flag.String("config", "", "configuration `file`")
 	check := flag.Bool("check-config", false, "check the configuration file and exit")
 	restore := flag.String("restore", "", "fill the empty data directory from a backup `file` and exit; to be done for every meta of the group")

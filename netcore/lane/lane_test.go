@@ -33,7 +33,7 @@ func TestOneWorkerIsFIFO(t *testing.T) {
 }
 
 func TestFullAndClosed(t *testing.T) {
-	l := New("read", 2, 3, LockOSThread())
+	l := New("read", 2, 3, Threads())
 	release, started := make(chan struct{}), make(chan struct{}, 2)
 	block := func() { started <- struct{}{}; <-release }
 	for range 2 {

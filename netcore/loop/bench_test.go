@@ -82,14 +82,11 @@ func cpu() time.Duration {
 
 // BenchmarkEcho: ns/op is wall time per frame, cpu-ns/op what the server's process used per frame.
 func BenchmarkEcho(b *testing.B) {
-	for _, mode := range []struct {
-		name string
-		m    TurnMode
-	}{{"auto", TurnAuto}, {"batch", TurnBatch}, {"inline", TurnInline}} {
+	for name, library := range modes {
 		for _, conns := range []int{1, 16} {
 			for _, depth := range []int{1, 16, 128} {
-				b.Run(fmt.Sprintf("%s/conns=%d/d=%d", mode.name, conns, depth), func(b *testing.B) {
-					benchEcho(b, Config{Turns: mode.m}, conns, depth, 64)
+				b.Run(fmt.Sprintf("%s/conns=%d/d=%d", name, conns, depth), func(b *testing.B) {
+					benchEcho(b, Config{LibraryWaits: library}, conns, depth, 64)
 				})
 			}
 		}

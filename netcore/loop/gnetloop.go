@@ -14,6 +14,8 @@ import (
 	"github.com/panjf2000/gnet/v2"
 	gneterrors "github.com/panjf2000/gnet/v2/pkg/errors"
 	"golang.org/x/sys/unix"
+
+	"pegasus/netcore/timerslack"
 )
 
 // What we know of gnet v2.10.0 and rely on; traps_test.go holds a test for each.
@@ -76,6 +78,9 @@ func (c *core) start() error {
 	}
 	defer reserved.release()
 	c.addrs = addrs
+	if err := c.rester.init(); err != nil {
+		return fmt.Errorf("loop %s: %w", c.cfg.Name, err)
+	}
 
 	go c.run()
 	select {
@@ -121,10 +126,11 @@ func (c *core) run() {
 		gnet.WithReuseAddr(true),
 		gnet.WithTCPNoDelay(gnet.TCPNoDelay),
 		gnet.WithReadBufferCap(c.cfg.ReadBufferCap),
-		gnet.WithLockOSThread(c.cfg.LockOSThread),
+		gnet.WithLockOSThread(true),
 		gnet.WithTicker(true),
 		gnet.WithLogger(c.cfg.Logger.Named("gnet").Sugar()))
 	c.shutWake()
+	unix.Close(c.bell)
 	if c.alarm != nil {
 		c.alarm.Stop()
 	}
@@ -145,19 +151,6 @@ func (c *core) run() {
 	}
 }
 
-// wake makes the loop run a turn end soon. Any goroutine.
-func (c *core) wake() {
-	if c.wakeQueued.Swap(true) {
-		return
-	}
-	c.wakeMu.Lock()
-	defer c.wakeMu.Unlock()
-	if c.alive {
-		// The only error is that the engine goes down, which ends everything that waits for this wake-up too.
-		_ = c.el.Execute(context.Background(), (*wakeTask)(c))
-	}
-}
-
 func (c *core) shutWake() {
 	c.wakeMu.Lock()
 	c.alive = false
@@ -169,6 +162,8 @@ type wakeTask core
 // Run is the turn end that gnet runs between two batches of sockets.
 func (w *wakeTask) Run(context.Context) error {
 	c := (*core)(w)
+	c.where.Store(awake)
+	c.taskQueued.Store(false)
 	c.wakeQueued.Store(false)
 	c.begin()
 	c.finish(true)
@@ -179,6 +174,7 @@ func (w *wakeTask) Run(context.Context) error {
 	if c.final {
 		return c.finale()
 	}
+	c.rest(true)
 	return nil
 }
 
@@ -223,15 +219,18 @@ func (h *gnetHandler) OnShutdown(gnet.Engine) { (*core)(h).shutWake() }
 
 func (h *gnetHandler) OnOpen(conn gnet.Conn) ([]byte, gnet.Action) {
 	c := (*core)(h)
+	if c.enter() {
+		defer c.leave(false)
+	}
 	switch tag := conn.Context().(type) {
 	case bootTag:
 		c.wakeMu.Lock()
+		// A connection may have been accepted before this one and have asked for a turn end: leave looks for it.
 		c.el, c.alive = conn.EventLoop(), true
-		if c.wakeQueued.Load() {
-			// A connection was accepted before this one and asked for a turn end, which wake could not pass on. It
-			// would stay "queued" for ever, and with it every later one.
-			_ = c.el.Execute(context.Background(), (*wakeTask)(c))
+		if !c.cfg.LibraryWaits {
+			c.pollFD = findPoll(conn.Fd())
 		}
+		_ = timerslack.SetThread(timerslack.Normal) // else timers are a little later
 		c.wakeMu.Unlock()
 		return nil, gnet.Close
 	case *adoption:
@@ -299,7 +298,10 @@ func (h *gnetHandler) OnTraffic(conn gnet.Conn) gnet.Action {
 		return gnet.Close
 	}
 	if len(fresh) > 0 {
-		(*core)(h).traffic(s, fresh)
+		c := (*core)(h)
+		c.enter()
+		c.traffic(s, fresh)
+		c.rest(false)
 	}
 	return gnet.None
 }
@@ -310,6 +312,9 @@ func (h *gnetHandler) OnClose(conn gnet.Conn, err error) gnet.Action {
 		return gnet.None
 	}
 	c := (*core)(h)
+	if c.enter() {
+		defer c.leave(false)
+	}
 	if c.inTurn && !c.finishing {
 		// A client that sends a request and shuts down its writing side still reads: answer what this turn has.
 		c.finish(false)
@@ -379,6 +384,10 @@ func (c *core) adopt(conn net.Conn, state any) error {
 	c.adoptMu.Unlock()
 	defer c.adopting.Done()
 
+	// The library's task for it may not be waited for in rest.
+	c.guests.Add(1)
+	defer c.guests.Add(-1)
+	c.wake()
 	a := &adoption{state: state}
 	res, err := c.el.Enroll(gnet.NewContext(context.Background(), a), conn)
 	if err != nil {

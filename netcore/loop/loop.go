@@ -57,16 +57,6 @@ type Handler[M any] interface {
 	Turn()
 }
 
-// TurnMode chooses how the end of a turn is found; see turn.go. Auto is right except in measurements.
-type TurnMode uint8
-
-// Turn modes.
-const (
-	TurnAuto   TurnMode = iota
-	TurnBatch           // always after the whole batch of ready sockets
-	TurnInline          // always after each socket
-)
-
 // Config of a loop. Zero fields take the default named in their comment.
 type Config struct {
 	// Name is used in logs and errors.
@@ -94,9 +84,6 @@ type Config struct {
 	// MailboxLimit bounds the ordinary messages that wait, see mailbox.Post. Default 65,536.
 	MailboxLimit int
 
-	// LockOSThread ties the loop to a thread. Default false: measured slower at low depth.
-	LockOSThread bool
-
 	// ReadBufferCap is the most that is read from one socket at a time, rounded up to a power of two. Default 64 KiB.
 	ReadBufferCap int
 
@@ -109,8 +96,9 @@ type Config struct {
 	// LingerTimeout bounds how long a closing session may take to send what it has. Default 5 s.
 	LingerTimeout time.Duration
 
-	// Turns is for measurements. Default TurnAuto.
-	Turns TurnMode
+	// LibraryWaits leaves the waiting to the event library, as is done where the kernel does not tell which epoll instance is
+	// the library's. For tests and measurements.
+	LibraryWaits bool
 
 	// OnFatal is called, from a goroutine of its own, when the loop ended without having been stopped: the process
 	// cannot serve any more and should exit. Running out of file descriptors does that. Default: panic.

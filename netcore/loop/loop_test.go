@@ -12,12 +12,13 @@ import (
 	"time"
 )
 
-var modes = map[string]TurnMode{"auto": TurnAuto, "batch": TurnBatch, "inline": TurnInline}
+// modes are the two ways to wait, by Config.LibraryWaits.
+var modes = map[string]bool{"rest": false, "library": true}
 
 func TestEcho(t *testing.T) {
 	for name, mode := range modes {
 		t.Run(name, func(t *testing.T) {
-			l := startLoop(t, Config{Turns: mode}, newEcho())
+			l := startLoop(t, Config{LibraryWaits: mode}, newEcho())
 			c := dial(t, l)
 			for i := range 200 {
 				f := frame(bytes.Repeat([]byte{byte(i)}, i*7))
@@ -32,7 +33,7 @@ func TestEcho(t *testing.T) {
 func TestFragments(t *testing.T) {
 	for name, mode := range modes {
 		t.Run(name, func(t *testing.T) {
-			l := startLoop(t, Config{Turns: mode, ReadBufferCap: 1024}, newEcho())
+			l := startLoop(t, Config{LibraryWaits: mode, ReadBufferCap: 1024}, newEcho())
 			var wg sync.WaitGroup
 			for _, piece := range []int{1, 3, 1000, 1 << 20} {
 				c := dial(t, l)
@@ -135,7 +136,7 @@ func TestSlowReader(t *testing.T) {
 	for name, mode := range modes {
 		t.Run(name, func(t *testing.T) {
 			h := newEcho()
-			l := startLoop(t, Config{Turns: mode, MaxInbound: 1 << 20, OutboundPause: 64 << 10}, h)
+			l := startLoop(t, Config{LibraryWaits: mode, MaxInbound: 1 << 20, OutboundPause: 64 << 10}, h)
 			c := dial(t, l)
 			block := bytes.Repeat(frame(make([]byte, 1000)), 100)
 			gone := make(chan struct{})
@@ -244,7 +245,7 @@ func TestHalfClose(t *testing.T) {
 	for name, mode := range modes {
 		t.Run(name, func(t *testing.T) {
 			h := newEcho()
-			l := startLoop(t, Config{Turns: mode}, h)
+			l := startLoop(t, Config{LibraryWaits: mode}, h)
 			for range 20 {
 				c := dial(t, l)
 				f := frame([]byte("last words"))
@@ -348,7 +349,7 @@ func TestTurnBatches(t *testing.T) {
 		}
 		clear(pending)
 	}
-	l := startLoop(t, Config{Turns: TurnBatch}, h)
+	l := startLoop(t, Config{}, h)
 	var conns []net.Conn
 	for range 8 {
 		conns = append(conns, dial(t, l))
@@ -369,35 +370,40 @@ func TestTurnBatches(t *testing.T) {
 	})
 }
 
-// One session at a time makes the loop end turns inline; several together bring it back.
-func TestPrediction(t *testing.T) {
-	h := newEcho()
-	l := startLoop(t, Config{}, h)
-	inlined := func() (n uint64, mode bool) {
-		onLoop(t, l, func() { n, mode = l.stats.Inlined, l.inline })
-		return n, mode
+// With one session at a time every turn ends where its socket was handled, without a task of the library.
+func TestTurnsWithoutTasks(t *testing.T) {
+	l := startLoop(t, Config{}, newEcho())
+	c, f := dial(t, l), frame([]byte("x"))
+	send(t, c, f)
+	expect(t, c, f)
+	counts := func() (turns, inlined uint64) {
+		onLoop(t, l, func() { turns, inlined = l.stats.Turns, l.stats.Inlined })
+		return turns, inlined
 	}
-	one, two := dial(t, l), dial(t, l)
-	f := frame([]byte("x"))
+	turns, inlined := counts()
 	for range 100 {
-		send(t, one, f)
-		expect(t, one, f)
+		send(t, c, f)
+		expect(t, c, f)
 	}
-	if n, mode := inlined(); !mode || n < 50 {
-		t.Fatalf("inline %v, %d of 100 turns", mode, n)
+	moreTurns, moreInlined := counts()
+	if moreTurns-turns < 100 || moreInlined-inlined < 100 {
+		t.Fatalf("%d turns, %d of them without a task", moreTurns-turns, moreInlined-inlined)
 	}
-	for range 20 * probeEvery {
-		release := holdLoop(t, l)
-		send(t, one, f)
-		send(t, two, f)
-		release()
-		expect(t, one, f)
-		expect(t, two, f)
-		if _, mode := inlined(); !mode {
-			return
-		}
+}
+
+// The kernel tells which epoll instance is the library's, and a loop that rests finds it.
+func TestFindPoll(t *testing.T) {
+	var found [2]int
+	for i := range found {
+		l := startLoop(t, Config{}, newEcho())
+		onLoop(t, l, func() { found[i] = l.pollFD })
 	}
-	t.Fatal("stays inline although two sessions come together")
+	if found[0] < 0 || found[1] < 0 || found[0] == found[1] {
+		t.Fatalf("epoll instances %v of two loops", found)
+	}
+	if fd := findPoll(found[0]); fd >= 0 {
+		t.Fatalf("%d is said to watch an epoll instance", fd)
+	}
 }
 
 func TestTimersAndClock(t *testing.T) {

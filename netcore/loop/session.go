@@ -57,7 +57,6 @@ type Session struct {
 	abort   bool // closing without sending what is left
 
 	cause      error
-	turn       uint64 // last turn with input, to count sessions per turn
 	lastActive int64
 	lingerEnd  int64
 }

@@ -107,7 +107,7 @@ func TestStopUnderLoad(t *testing.T) {
 			h := newEcho()
 			var delivered, accepted atomic.Int64
 			h.onMsg = func(*msg) { delivered.Add(1) }
-			l := startLoop(t, Config{Turns: mode, LingerTimeout: 100 * time.Millisecond}, h)
+			l := startLoop(t, Config{LibraryWaits: mode, LingerTimeout: 100 * time.Millisecond}, h)
 			var wg sync.WaitGroup
 			for range 8 {
 				c := dial(t, l)

@@ -14,27 +14,16 @@ import (
 // Handler.Turn runs once, then every session with output is written once. The event library tells us when one socket
 // is readable, but not when it has gone through all sockets that were ready together. There are two ways to find out.
 //
-// Batch: ask the library to run a task of ours. It runs tasks after the sockets, so the task is the end of the turn.
-// The price is a write to an eventfd, one more epoll_wait and two small allocations per turn.
+// Look: after a socket has been handled, ask the kernel whether another of the loop's sockets is readable. If not, the turn ends
+// here and the loop waits; see rest. With one session at a time, which is what a nearly idle server sees and where latency shows,
+// this is all there is.
 //
-// Inline: end the turn as soon as one socket has been handled. This costs nothing, but if many sockets were ready
-// together each becomes a turn of its own, and work that could have been shared by all of them is done for each.
+// Task: when others are readable, ask the library to run a task of ours. It runs tasks after the sockets, so the task is the end
+// of the turn. The price, a write to an eventfd and two small allocations per turn, is shared by all sessions of the turn.
 //
-// With one session ready at a time, which is what an idle or nearly idle server sees and where latency shows, inline
-// is right; under load the price of batch is shared by all sessions of the turn and is repaid several times over. So
-// the loop predicts: it goes inline after singlesToInline turns in a row with one session only, and then still ends
-// two turns after every probeEvery by task, to look how many sessions come together now; two or more end the inline
-// mode. Two, because the first probe may begin with the last socket of a batch (with pairs it always did), the second
-// one then begins with the first.
-//
-// Measured with an echo handler on a shared machine of two processors (BenchmarkEcho): one session at depth 1, 21-52 us
-// a round trip in either mode, the difference is below the noise; 16 sessions, batch saves about 10 % of the server's
-// CPU at depth 1 and nothing resolvable at depth 16 and 128. What batch is for, sharing a store read and a log append
-// among the sessions of a turn, an echo does not show. TurnMode is there to measure it again with real work.
-//
-// Rejected: a socket pair as end-of-batch marker (no allocation, but it has to be read, one more system call); guessing
-// from the time between two callbacks (depends on the machine); a goroutine per loop around epoll of our own (the
-// library would have to be replaced).
+// Rejected: to end a turn after every socket (work that all could have shared, a store read or a log append, is done for each); to
+// predict whether others will follow from the turns before (it was so here once: right most of the time, for the price of one look);
+// a socket pair as end-of-batch marker (it has to be read, one more system call); guessing from the time between two callbacks.
 //
 // One wake-up at most is under way, whoever asks: mailbox, timers, turn end. The library runs tasks posted from one
 // goroutine in any order, so a task carries nothing: it only means "look".
@@ -45,12 +34,13 @@ import (
 // when no handler code is on the stack either.
 
 const (
-	singlesToInline = 8
-	probeEvery      = 32
-
 	// watchInterval is how often sessions are looked at that wait for their output to drain: the library does not
 	// tell when a socket becomes writable.
 	watchInterval = 2 * time.Millisecond
+
+	// alarmRest is how late timers may be when the library got an event that it keeps for itself, like a connection that is gone
+	// before it was accepted.
+	alarmRest = 50 * time.Millisecond
 
 	controlLimit = 4096
 	poolBytes    = 4 << 20
@@ -70,6 +60,7 @@ type core struct {
 	host host
 	sink Sink
 	engine
+	rester
 	stopState
 
 	base    time.Time
@@ -84,14 +75,8 @@ type core struct {
 	inTurn    bool // between begin and the end of finish
 	busy      bool // something happened in this turn that Handler.Turn must hear of
 	finishing bool // inside finish
-	sessions  int  // sessions with input in this turn
-	turn      uint64
 	turnStart int64
 	feeding   *Session
-
-	inline  bool
-	singles int
-	inlined int
 
 	dirty     []*Session
 	closers   []*Session
@@ -116,7 +101,6 @@ func (c *core) init(cfg Config, sink Sink, h host) {
 	c.runFn = func(fn *func()) { (*fn)() }
 	c.published.Store(&Stats{})
 	c.engine.init()
-	c.inline = cfg.Turns == TurnInline
 }
 
 func (c *core) readClock() {
@@ -131,8 +115,6 @@ func (c *core) begin() {
 		return
 	}
 	c.inTurn = true
-	c.turn++
-	c.sessions = 0
 	c.readClock()
 	c.turnStart = c.now
 	c.host.armBox()
@@ -145,32 +127,13 @@ func (c *core) ensureTurn() {
 	}
 }
 
-// traffic delivers bytes that a socket had, and ends the turn here if the prediction says so.
+// traffic delivers bytes that a socket had.
 func (c *core) traffic(s *Session, fresh []byte) {
 	c.begin()
 	c.busy = true
-	if s.turn != c.turn {
-		s.turn = c.turn
-		c.sessions++
-	}
 	c.stats.BytesIn += uint64(len(fresh))
 	s.lastActive = c.now
 	c.input(s, fresh)
-
-	if !c.inline || c.wakeQueued.Load() {
-		c.wake()
-		return
-	}
-	if c.cfg.Turns == TurnAuto {
-		if c.inlined++; c.inlined >= probeEvery {
-			if c.inlined > probeEvery {
-				c.inlined = 0
-			}
-			c.wake()
-			return
-		}
-	}
-	c.finish(false)
 }
 
 func (c *core) input(s *Session, fresh []byte) {
@@ -276,30 +239,14 @@ func (c *core) finish(byTask bool) {
 	c.flush()
 	if byTask {
 		c.reap()
-		c.predict()
 	} else {
 		c.stats.Inlined++
 	}
-	c.setAlarm()
 	end := int64(time.Since(c.base))
 	c.stats.BusyNanos += uint64(end - c.turnStart)
 	c.inTurn, c.finishing = false, false
 	if more || moreControl || len(c.closers)+len(c.resumable)+len(c.dirty) > 0 {
 		c.wake()
-	}
-}
-
-// predict chooses how the next turn ends, from the number of sessions this one had.
-func (c *core) predict() {
-	if c.cfg.Turns != TurnAuto || c.sessions == 0 {
-		return
-	}
-	if c.sessions > 1 {
-		c.inline, c.singles = false, 0
-		return
-	}
-	if c.singles++; c.singles >= singlesToInline {
-		c.inline = true
 	}
 }
 
@@ -413,18 +360,24 @@ func (c *core) settled(s *Session) bool {
 	return true
 }
 
-// setAlarm makes the loop wake up for its earliest timer. An idle loop with no timer sleeps.
-func (c *core) setAlarm() {
+// setAlarm sees to it that the library does not wait beyond the earliest timer, nor at all when a turn is queued. Where rest waits,
+// which looks at the timers by itself, the library comes back to it with the next event, and the alarm is only for events that it
+// does not tell us of, as when it sends buffered output.
+func (c *core) setAlarm(queued bool) {
 	if c.alarmFired.Load() {
 		c.alarmFired.Store(false)
 		c.alarmAt = 0
 	}
 	at, ok := c.timers.Next()
-	if !ok {
+	switch {
+	case queued:
+		at = c.now
+	case !ok:
 		return
+	case c.pollFD >= 0 && !c.watching:
+		at = max(at, c.now+int64(alarmRest))
 	}
-	const ms = int64(time.Millisecond)
-	at = (at + ms - 1) / ms * ms
+	at = wholeMilli(at)
 	if c.alarmAt != 0 && c.alarmAt <= at {
 		return
 	}
@@ -433,9 +386,16 @@ func (c *core) setAlarm() {
 	if c.alarm == nil {
 		c.alarm = time.AfterFunc(d, func() {
 			c.alarmFired.Store(true)
-			c.wake()
+			c.wakeQueued.Store(true)
+			c.call()
 		})
 		return
 	}
 	c.alarm.Reset(d)
+}
+
+// wholeMilli rounds up: timers that are due within the same millisecond fire together.
+func wholeMilli(at int64) int64 {
+	const ms = int64(time.Millisecond)
+	return (at + ms - 1) / ms * ms
 }

@@ -20,6 +20,7 @@ import (
 
 	"pegasus/conf"
 	"pegasus/netcore/debugport"
+	"pegasus/netcore/timerslack"
 	"pegasus/shard"
 )
 
@@ -30,6 +31,7 @@ func main() {
 	if isTool(os.Args) {
 		toolMain(os.Args)
 	}
+	timerslack.Restart(timerslack.Relaxed)
 	config := flag.String("config", "", "configuration file (TOML)")
 	check := flag.Bool("check-config", false, "check the configuration file and exit")
 	flag.Parse()
@@ -85,8 +87,9 @@ func run(config string, check bool) error {
 		}
 		defer port.Close()
 	}
-	// The loops, and one thread more for lanes and garbage collection.
-	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), opts.Shards+1))
+	// A thread in a system call keeps its processor until somebody needs it and comes to take it, which takes time. Loops and log
+	// lanes are nearly always in one, so there is one for each, and some for lanes, garbage collection and everything else.
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), 2*opts.Shards+4))
 	node, err := shard.Start(opts)
 	if err != nil {
 		return err

@@ -93,9 +93,9 @@ function jobRow(s, j) {
     jobActs(s, j));
 }
 
-const partitionColumns = (name) => [
+const partitionColumns = (list) => [
   { name: "Partition", num: true, value: (p) => p.index },
-  { name: "Health", value: (p) => healths.indexOf(p.health), cell: (p) => [healthTag(p.health), " ", p.doing, p.learners.length && !p.doing ? `learning: ${p.learners.join(", ")}` : ""] },
+  { name: "Health", text: list.some((p) => p.doing || p.learners.length), value: (p) => healths.indexOf(p.health), cell: (p) => [healthTag(p.health), " ", p.doing, p.learners.length && !p.doing ? `learning: ${p.learners.join(", ")}` : ""] },
   { name: "Primary", address: true, value: (p) => p.primary, cell: (p) => (p.primary ? link("node", p.primary) : "–") },
   { name: "Secondaries", text: true, value: (p) => p.secondaries.join(), cell: (p) => p.secondaries.map((a, i) => [i ? ", " : "", link("node", a)]) },
   ...trafficColumns,
@@ -194,7 +194,7 @@ export const pages = {
           Object.keys(t.envs ?? {}).length ? ["Environments: ", envList(t.envs)] : "No environments."),
         s.overview.changes ? el("div.acts", { key: "acts" }, balanceAct(s, t.name)) : null,
         el("div.squares", { role: "img", "aria-label": "health of the partitions" }, s.page.list.map((p) => el("div.sq.primary", { key: p.index, class: "h-" + p.health, title: `${p.index}: ${p.health}` }))),
-        table("partitions", "partitions of " + t.name, partitionColumns(t.name), s.page.list, { keyOf: (p) => p.index, again }),
+        table("partitions", "partitions of " + t.name, partitionColumns(s.page.list), s.page.list, { keyOf: (p) => p.index, again }),
         hot(s.page.list.flatMap((p) => p.hot), again),
       ];
     },

@@ -69,7 +69,7 @@ export function tableHealth(t) {
 
 // spark draws the reads and writes of the last minutes.
 export function spark(history) {
-  const values = history ?? [];
+  const values = history?.length === 1 ? [...history, ...history] : history ?? []; // a point alone is no line
   const top = Math.max(1, ...values.map((v) => Math.max(v.reads, v.writes)));
   const line = (name) => values.map((v, i) => `${i ? "L" : "M"}${(100 * i) / Math.max(1, values.length - 1)} ${20 - (19 * v[name]) / top}`).join("");
   return el("svg.spark", { viewBox: "0 0 100 21", preserveAspectRatio: "none", role: "img", "aria-label": `reads and writes, at most ${count(top)} per second` },

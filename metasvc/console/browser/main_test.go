@@ -268,7 +268,7 @@ const sound = `(() => {
   const name = (e) => (e.className.baseVal ?? e.className) + " <" + e.localName + "> " + (e.innerText ?? "").slice(0, 40);
   const over = document.documentElement.scrollWidth - innerWidth;
   if (over > 0) bad.push("the page is " + over + " pixels wider than the screen");
-  if (innerWidth < 700) for (const e of document.querySelectorAll(".scroll, nav, header, dialog"))
+  if (innerWidth <= 900 || innerWidth >= 1280) for (const e of document.querySelectorAll(".scroll, nav, header, dialog"))
     if (shown(e) && e.scrollWidth > e.clientWidth) bad.push(name(e) + " is wider than its box");
   for (const e of document.querySelectorAll("a, button, input, select")) {
     const label = e.innerText?.trim() || e.getAttribute("aria-label") || e.closest("label")?.innerText?.trim();

@@ -1,0 +1,230 @@
+package loop
+
+import (
+	"bufio"
+	"context"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"pegasus/netcore/invariant"
+)
+
+// How a loop waits. Left to itself the library asks for events without waiting, finds none, yields to the scheduler, which
+// wakes a second thread to look for work, and waits then. On a server that has one request at a time that second thread is a
+// large part of what a request costs. So the loop waits here, inside the library's last call of a batch, on two descriptors:
+// the library's own epoll instance, which is readable as soon as one of the library's sockets is, and a bell that other
+// goroutines ring. It goes back to the library when a socket is ready; what the mailbox brings is worked off right here.
+//
+// The same look tells where a batch ends: sockets are level-triggered, so when the epoll instance is not readable, no socket
+// of the batch is left, and the turn is over.
+//
+// The library's sockets may always be waited for in this way. Its tasks may not: it forgets that it was told of one before it
+// has run it. The tasks are our own turn ends, which come by the bell meanwhile, and adoptions, while which nobody waits here.
+//
+// Rejected: an epoll loop of our own (the library would be replaced, and with it what it knows of sockets); the library's
+// descriptor by reflection (the kernel tells it, see findPoll); spinning before the wait (two processors are shared by clients,
+// servers and disks here: what spins takes its time from the others).
+//
+// Measured: see BenchmarkEcho and the README.
+
+// Where the loop's goroutine is, as far as it concerns whoever has something for it.
+const (
+	inLibrary int32 = iota // in the library, or on its way there: a task reaches it
+	awake                  // in a call of ours: it looks for what is queued before it leaves or waits
+	waiting                // in rest: the bell reaches it
+)
+
+// rester is the part of a core that waits.
+type rester struct {
+	where      atomic.Int32
+	taskQueued atomic.Bool  // the library has a turn end of ours that it has not run
+	guests     atomic.Int32 // adoptions under way
+	bell       int          // eventfd; -1: none
+	pollFD     int          // the library's epoll instance; -1: unknown, then the library waits
+	fds        [2]unix.PollFd
+	rung       [8]byte
+}
+
+func (r *rester) init() error {
+	r.pollFD = -1
+	var err error
+	r.bell, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	return os.NewSyscallError("eventfd", err)
+}
+
+// findPoll looks which epoll instance of this process watches a descriptor. Without an answer the loop works all the same.
+func findPoll(fd int) int {
+	const dir = "/proc/self/fdinfo/"
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return -1
+	}
+	for _, e := range entries {
+		if n, err := strconv.Atoi(e.Name()); err == nil && watches(dir+e.Name(), fd) {
+			return n
+		}
+	}
+	return -1
+}
+
+// watches tells whether a file of fdinfo is that of an epoll instance with a line "tfd: <fd> ...".
+func watches(path string, fd int) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false // closed meanwhile
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if rest, ok := strings.CutPrefix(lines.Text(), "tfd:"); ok {
+			if f := strings.Fields(rest); len(f) > 0 && f[0] == strconv.Itoa(fd) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// wake makes the loop run a turn end soon. Any goroutine.
+func (c *core) wake() {
+	if !c.wakeQueued.Swap(true) {
+		c.call()
+	}
+}
+
+// call makes the loop look at what is queued.
+func (c *core) call() {
+	switch c.where.Load() {
+	case awake:
+	case waiting:
+		c.ring()
+	default:
+		c.execute()
+	}
+}
+
+// ring ends the wait of rest. It may come too late: then the next wait ends at once.
+func (c *core) ring() {
+	c.wakeMu.Lock()
+	defer c.wakeMu.Unlock()
+	if c.alive {
+		ring(c.bell)
+	}
+}
+
+func ring(fd int) {
+	one := [8]byte{1}
+	// The counter cannot be full: it is rung once per turn and read before every one.
+	_, _ = unix.Write(fd, one[:])
+}
+
+// execute asks the library for a turn end.
+func (c *core) execute() {
+	if c.taskQueued.Swap(true) {
+		return
+	}
+	c.wakeMu.Lock()
+	defer c.wakeMu.Unlock()
+	if !c.alive {
+		c.taskQueued.Store(false)
+		return
+	}
+	// The only error is that the engine goes down, which ends everything that waits for this wake-up too.
+	_ = c.el.Execute(context.Background(), (*wakeTask)(c))
+}
+
+// enter begins a call of the library. It tells false when it is one within another, whose end counts.
+func (c *core) enter() bool {
+	if c.where.Load() == awake {
+		return false
+	}
+	c.where.Store(awake)
+	return true
+}
+
+// leave goes back to the library, which will run a turn end if there is anything left for one. A task that asked for the next one
+// would keep the library from its sockets, which are why rest leaves: what is queued goes with their turn, or by alarm.
+func (c *core) leave(byTask bool) {
+	if c.inTurn {
+		c.wakeQueued.Store(true)
+	}
+	c.where.Store(inLibrary)
+	queued := c.wakeQueued.Load()
+	if queued && (!byTask || c.pollFD < 0) {
+		c.execute()
+		queued = false
+	}
+	c.setAlarm(queued)
+}
+
+// rest ends a call of the library that may be the last of its batch: it ends the turn, unless more sockets are ready that
+// belong to it, and waits. byTask: see finish.
+func (c *core) rest(byTask bool) {
+	for over := !c.mayRest(byTask) || c.poll(0); !over; {
+		if c.inTurn || c.wakeQueued.Load() {
+			c.wakeQueued.Store(false)
+			c.begin()
+			c.finish(byTask)
+			if c.stopping || c.final {
+				c.wakeQueued.Store(true) // the rest of that is done by task
+			}
+			if !c.mayRest(byTask) {
+				break
+			}
+		}
+		patience := c.patience()
+		if patience == 0 {
+			c.wakeQueued.Store(true)
+		}
+		c.where.Store(waiting)
+		if c.wakeQueued.Load() {
+			patience = 0
+		}
+		over = c.poll(patience)
+		c.where.Store(awake)
+		over = over || !c.mayRest(byTask)
+	}
+	c.leave(byTask)
+}
+
+// patience is how long to wait for the earliest timer, in milliseconds; -1: there is none.
+func (c *core) patience() int {
+	at, ok := c.timers.Next()
+	if !ok {
+		return -1
+	}
+	left := wholeMilli(at) - c.ReadClock()
+	return int(min(max(wholeMilli(left), 0)/int64(time.Millisecond), math.MaxInt32))
+}
+
+// mayRest tells whether nothing needs the library.
+func (c *core) mayRest(byTask bool) bool {
+	return c.pollFD >= 0 && !c.taskQueued.Load() && c.guests.Load() == 0 && !c.stopping && !c.final && (byTask || len(c.closers) == 0)
+}
+
+// poll waits for the library's sockets and the bell, at most so many milliseconds, for ever with -1. It resets the bell, asks for a
+// turn when the time is over, and tells whether there are sockets.
+func (c *core) poll(patience int) (sockets bool) {
+	c.fds[0] = unix.PollFd{Fd: int32(c.pollFD), Events: unix.POLLIN}
+	c.fds[1] = unix.PollFd{Fd: int32(c.bell), Events: unix.POLLIN}
+	n, err := unix.Poll(c.fds[:], patience)
+	if n <= 0 {
+		if err != nil && err != unix.EINTR { // tested here: the arguments of Assertf would be allocated
+			invariant.Assertf(false, "loop %s: poll: %v", c.cfg.Name, err)
+		}
+		if n == 0 && patience > 0 {
+			c.wakeQueued.Store(true)
+		}
+		return false
+	}
+	if c.fds[1].Revents != 0 {
+		// It cannot fail: nobody else reads.
+		_, _ = unix.Read(c.bell, c.rung[:])
+	}
+	return c.fds[0].Revents != 0
+}
