@@ -19,7 +19,8 @@ func (s *Shell) root(front bool) *cobra.Command {
 		Short: "Administers and queries Pegasus clusters.",
 		Long: "Administers and queries Pegasus clusters.\n\n" +
 			"Without a command it reads commands: with editing, history and completion on a terminal, line by line from a file or a\n" +
-			"pipe. Keys and values are written with C escapes (\\n \\r \\t \\\" \\' \\\\ \\xHH).\n\n" +
+			"pipe. Keys and values are written with C escapes (\\n \\r \\t \\\" \\' \\\\ \\xHH) unless an\n" +
+			"encoding is chosen.\n\n" +
 			"Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no such record, 4 no answer in time.",
 		SilenceErrors: true, SilenceUsage: true, TraverseChildren: true, SuggestionsMinimumDistance: 2,
 	}
@@ -63,7 +64,7 @@ func (s *Shell) root(front bool) *cobra.Command {
 		f.StringVarP(&s.start.cluster, "cluster", "c", "", "cluster by its name in the configuration, or by the addresses of its metas")
 		f.StringVar(&s.start.config, "config", "", "configuration file")
 		f.StringVarP(&s.start.table, "table", "t", "", "table in use")
-		f.StringVar(&s.start.encoding, "encoding", "", "how keys and values are written: hashkey=int32,value=utf8 (`help encoding` in a session lists them)")
+		f.StringVar(&s.start.encoding, "encoding", "", "how keys and values are written, as hashkey=int32,value=utf8; there are "+strings.Join(encodingNames(), ", "))
 		f.StringVar(&s.start.compression, "compression", "", "no or zstd: whether values are compressed")
 		f.DurationVar(&s.start.timeout, "timeout", 0, "how long an operation may take")
 		complete(root.RegisterFlagCompletionFunc("cluster", s.completeClusters))
