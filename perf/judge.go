@@ -41,18 +41,19 @@ func Judge(base, head []float64, threshold float64) (Verdict, error) {
 		}
 		ratios[i] = head[i] / base[i]
 	}
-	v := Verdict{Base: medianOf(base), Head: medianOf(head), Ratio: medianOf(ratios)}
+	v := Verdict{Base: MedianOf(base), Head: MedianOf(head), Ratio: MedianOf(ratios)}
 	deviations := make([]float64, n)
 	for i, r := range ratios {
 		deviations[i] = math.Abs(r - v.Ratio)
 	}
 	// 1.4826 makes a standard deviation of a MAD, 1.2533 a standard error of a median, both for normal errors.
-	v.Error = 1.4826 * 1.2533 * medianOf(deviations) / math.Sqrt(float64(n))
+	v.Error = 1.4826 * 1.2533 * MedianOf(deviations) / math.Sqrt(float64(n))
 	v.Slower = v.Ratio > 1+threshold && v.Ratio-certainty*v.Error > 1
 	return v, nil
 }
 
-func medianOf(list []float64) float64 {
+// MedianOf returns the median of a list that is not empty.
+func MedianOf(list []float64) float64 {
 	s := slices.Sorted(slices.Values(list))
 	n := len(s)
 	return (s[(n-1)/2] + s[n/2]) / 2

@@ -44,7 +44,8 @@ type Config struct {
 
 const (
 	maxConns = 1024
-	maxDepth = 1 << 15
+	// MaxDepth is the largest Config.Depth.
+	MaxDepth = 1 << 15
 	maxRate  = 1e8
 )
 
@@ -53,8 +54,8 @@ func (c *Config) Validate() error {
 	switch {
 	case c.Conns < 1 || c.Conns > maxConns:
 		return fmt.Errorf("%d connections: want 1 to %d", c.Conns, maxConns)
-	case c.Depth < 1 || c.Depth > maxDepth:
-		return fmt.Errorf("depth %d: want 1 to %d", c.Depth, maxDepth)
+	case c.Depth < 1 || c.Depth > MaxDepth:
+		return fmt.Errorf("depth %d: want 1 to %d", c.Depth, MaxDepth)
 	case c.Ops < 0 || c.Duration < 0 || c.bounds() != 1:
 		return errors.New("want either a duration or a number of operations")
 	case !(c.Rate >= 0 && c.Rate <= maxRate):

@@ -193,14 +193,22 @@ sync = %q
 segment_size = "32MiB"
 max_total_size = "1GiB"
 max_pending = "16MiB"
+`, i+1, p.name, strings.Join(metas, ", "), address(r.host, r.serve), p.o.Shards, r.shards, p.o.Sync) + p.store() + p.debug(r.debug) + extra(p.o.ReplicaExtra)
+}
 
+// store is the table of that name, unless ReplicaExtra has one.
+func (p *plan) store() string {
+	if strings.Contains(p.o.ReplicaExtra, "[store]") {
+		return ""
+	}
+	return `
 # Several servers share this machine, so each takes little of it.
 [store]
 block_cache = "64MiB"
 write_buffer = "16MiB"
 write_buffer_total = "128MiB"
 max_background_jobs = 2
-`, i+1, p.name, strings.Join(metas, ", "), address(r.host, r.serve), p.o.Shards, r.shards, p.o.Sync) + p.debug(r.debug) + extra(p.o.ReplicaExtra)
+`
 }
 
 func (p *plan) debug(port int) string {

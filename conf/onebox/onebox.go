@@ -42,7 +42,8 @@ type Options struct {
 	DieWithParent bool
 	// Debug gives every daemon a debug port on 127.0.0.1. It cannot be had with Network.
 	Debug bool
-	// MetaExtra and ReplicaExtra are TOML tables for the end of the nodes' files, other than those that are there already.
+	// MetaExtra and ReplicaExtra are TOML tables for the end of the nodes' files, other than those that are there already. A
+	// table [store] takes the place of the one that would be there, which is for servers that share a small machine.
 	MetaExtra, ReplicaExtra string
 	// Network gives every node a network namespace of its own; see there.
 	Network *Network

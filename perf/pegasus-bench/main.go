@@ -9,6 +9,7 @@
 //	pegasus-bench --limit               what gets and sets cost, beside what their parts cost in C and C++
 //	pegasus-bench --suite DIR           every workload, rising depths and rates, with a report as HTML and JSON
 //	pegasus-bench --scans               what a full scan does to gets beside it, and how much of that is its client's doing
+//	pegasus-bench --tails               how late the latest gets are beside flushes and compactions
 //	pegasus-bench --scale 8,1024        what more partitions cost
 //
 // and the gate compares two builds: pegasus-bench --gate-base BIN --gate-head BIN (see .ci/perf).
@@ -59,12 +60,14 @@ type options struct {
 	fullScan bool   // of the table, nothing else
 	burn     bursts // of processor time, nothing else
 
-	groups, learn, limit, scans bool
-	shards                      int
-	floorCXX, floorLD           string // flags of the compiler and linker that find RocksDB for the floor
-	bin                         string // folder of the daemons
-	replicaExtra                string // configuration of the replica servers
-	size                        int64  // bytes of values that the learn scenario fills in
+	groups, learn, limit, scans, tails bool
+
+	blockCache        string // of the tails scenario
+	shards            int
+	floorCXX, floorLD string // flags of the compiler and linker that find RocksDB for the floor
+	bin               string // folder of the daemons
+	replicaExtra      string // configuration of the replica servers
+	size              int64  // bytes of values that the learn scenario fills in
 }
 
 func parse(args []string, stderr io.Writer) (*options, error) {
@@ -109,6 +112,8 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.StringVar(&o.suite, "suite", "", "scenario: every workload, rising depths and rates; report.html and report.json go to this folder")
 	f.StringVar(&o.scale, "scale", "", "scenario: gets and puts on tables with these numbers of partitions, by commas, such as 8,64,1024")
 	f.BoolVar(&o.scans, "scans", false, "scenario: gets at --rate (default: one that leaves half of the processors free), alone and beside full scans of the table")
+	f.BoolVar(&o.tails, "tails", false, "scenario: gets at 70 % of what is possible, beside puts that make stores flush and compact; best with --value-size 1000")
+	f.StringVar(&o.blockCache, "block-cache", "256MiB", "block cache of each server of --tails; smaller than the data makes most gets touch storage")
 	f.BoolVar(&o.fullScan, "full-scan", false, "read the whole table again and again for --duration and print JSON of how much that was")
 	f.Var(&o.burn, "burn", "use processor time for --duration: BURSTS per second of so many MICROSECONDS, as BURSTSxMICROSECONDS")
 	f.IntVar(&o.shards, "shards", 1, "event loops per server of the scenarios' cluster")
@@ -172,7 +177,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 
 // scenarios is how many scenarios are asked for.
 func (o *options) scenarios() (n int) {
-	for _, asked := range []bool{o.groups, o.learn, o.limit, o.gateBase != "", o.suite != "", o.scale != "", o.scans} {
+	for _, asked := range []bool{o.groups, o.learn, o.limit, o.gateBase != "", o.suite != "", o.scale != "", o.scans, o.tails} {
 		if asked {
 			n++
 		}

@@ -26,11 +26,12 @@ import (
 // machine that has clients and servers some of the harm is the client's. The clients are processes of their own: within this
 // one they would get in the way of its measuring.
 
+// A round during which other processes used more than quietShare percent of the processors does not count, and another one is
+// made, up to maxScanRounds in all: tail latencies show everything that a machine does besides.
+var quietShare = 5.0
+
 const (
-	scanRounds = 7
-	// A round during which other processes used more than quietShare percent of the processors does not count, and another one is
-	// made, up to maxScanRounds in all: tail latencies show everything that a machine does besides.
-	quietShare    = 5.0
+	scanRounds    = 7
 	maxScanRounds = 40
 	// scanPeakShare is where the search for the rate of gets begins, as a share of the throughput without a rate. It is halved until
 	// gets leave scanFree of the processors, for what is measured is how gets and scan share a server, not what happens

@@ -34,10 +34,18 @@ func scenario(ctx context.Context, o *options, stdout, stderr io.Writer) error {
 	if !o.groups {
 		tables = tables[1:]
 	}
+	extra := o.replicaExtra
+	switch {
+	case o.tails:
+		extra += fmt.Sprintf("\n[store]\nwrite_buffer = %q\nwrite_buffer_total = \"128MiB\"\nblock_cache = %q\nmax_background_jobs = 2", tailMemtable, o.blockCache)
+	case o.scale != "":
+		// Memtables have a total, which on a small machine many partitions reach by being there: then every write makes a flush.
+		extra += "\n[store]\nwrite_buffer = \"16MiB\"\nwrite_buffer_total = \"1GiB\"\nblock_cache = \"256MiB\"\nmax_background_jobs = 2"
+	}
 	cluster, err := onebox.Up(ctx, onebox.Options{
 		Dir: dir, Bin: bin, FreePorts: true, DieWithParent: true, Debug: true, Shards: o.shards, Tables: tables, Progress: stderr,
 		// The defaults of a server that has a disk to itself are larger than what a test machine may have left.
-		ReplicaExtra: "[limits]\nmin_free_disk = \"64MiB\"\n" + o.replicaExtra,
+		ReplicaExtra: "[limits]\nmin_free_disk = \"64MiB\"\n" + extra,
 	})
 	if err != nil {
 		return err
@@ -53,6 +61,8 @@ func scenario(ctx context.Context, o *options, stdout, stderr io.Writer) error {
 		run = runSuite
 	case o.scans:
 		run = runScans
+	case o.tails:
+		run = runTails
 	case o.scale != "":
 		run = runScale
 	}
