@@ -25,7 +25,7 @@ import (
 var version = "dev"
 
 func main() {
-	timerslack.Restart(timerslack.Relaxed)
+	timerslack.Restart(timerslack.Control)
 	file := flag.String("config", "", "configuration `file`")
 	check := flag.Bool("check-config", false, "check the configuration file and exit")
 	restore := flag.String("restore", "", "fill the empty data directory from a backup `file` and exit; to be done for every meta of the group")

@@ -22,11 +22,11 @@ func TestMain(m *testing.M) {
 	}
 	if before := os.Getenv(childEnv); before == "first" {
 		os.Setenv(childEnv, fmt.Sprint(os.Getpid()))
-		Restart(Relaxed)
+		Restart(Control)
 		fmt.Println("not restarted")
 		os.Exit(1)
 	}
-	Restart(Relaxed) // must not start again and again
+	Restart(Control) // must not start again and again
 	fmt.Println(os.Getenv(childEnv), os.Getpid(), strings.Join(os.Args[1:], ","))
 	runtime.LockOSThread()
 	n, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0)
@@ -45,7 +45,7 @@ func TestRestart(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	want := fmt.Sprintf("%d %d a,b c\n%d <nil>\n", cmd.Process.Pid, cmd.Process.Pid, int(Relaxed))
+	want := fmt.Sprintf("%d %d a,b c\n%d <nil>\n", cmd.Process.Pid, cmd.Process.Pid, int(Control))
 	if string(out) != want {
 		t.Fatalf("got %q, want %q", out, want)
 	}
@@ -55,7 +55,7 @@ func TestSetThread(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer SetThread(Normal)
-	for _, d := range []int{int(Relaxed), int(Normal)} {
+	for _, d := range []int{int(Control), int(Normal)} {
 		if err := SetThread(time.Duration(d)); err != nil {
 			t.Fatal(err)
 		}

@@ -31,7 +31,7 @@ func main() {
 	if isTool(os.Args) {
 		toolMain(os.Args)
 	}
-	timerslack.Restart(timerslack.Relaxed)
+	timerslack.Restart(timerslack.Data)
 	config := flag.String("config", "", "configuration file (TOML)")
 	check := flag.Bool("check-config", false, "check the configuration file and exit")
 	flag.Parse()
