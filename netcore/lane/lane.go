@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pegasus/netcore/invariant"
+	"pegasus/netcore/spin"
 )
 
 // Errors of Submit.
@@ -40,8 +41,8 @@ type Lane struct {
 	bell    int // eventfd that counts the jobs in the queue, for workers with threads of their own; -1: none
 	wg      sync.WaitGroup
 
-	mu     sync.Mutex // guards closed against a send on a closed channel
-	closed bool
+	open      spin.Gate // a send on a closed channel would panic
+	closeOnce sync.Once
 
 	running atomic.Int64
 	done    atomic.Uint64
@@ -76,6 +77,7 @@ func New(name string, workers, limit int, opts ...Option) *Lane {
 	for _, o := range opts {
 		o(l)
 	}
+	l.open.Open()
 	l.wg.Add(workers)
 	for range workers {
 		go l.work()
@@ -85,11 +87,10 @@ func New(name string, workers, limit int, opts ...Option) *Lane {
 
 // Submit queues a job, or returns ErrFull or ErrClosed. It never blocks. A panic in a job is not recovered.
 func (l *Lane) Submit(job func()) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
+	if !l.open.Enter() {
 		return fmt.Errorf("%w: %s", ErrClosed, l.name)
 	}
+	defer l.open.Leave()
 	select {
 	case l.jobs <- job:
 		l.ring(1)
@@ -156,18 +157,15 @@ func (l *Lane) wait() {
 // Close refuses further jobs, waits until all that were accepted have run and the workers are gone. A job must not
 // call it.
 func (l *Lane) Close() {
-	l.mu.Lock()
-	first := !l.closed
-	if first {
-		l.closed = true
+	l.closeOnce.Do(func() {
+		l.open.Shut()
 		close(l.jobs)
 		l.ring(uint64(l.workers)) // each job has been rung for already
-	}
-	l.mu.Unlock()
-	l.wg.Wait()
-	if first && l.bell >= 0 {
-		unix.Close(l.bell)
-	}
+		l.wg.Wait()
+		if l.bell >= 0 {
+			unix.Close(l.bell)
+		}
+	})
 }
 
 // Stats of a lane.

@@ -15,6 +15,7 @@ import (
 	gneterrors "github.com/panjf2000/gnet/v2/pkg/errors"
 	"golang.org/x/sys/unix"
 
+	"pegasus/netcore/spin"
 	"pegasus/netcore/timerslack"
 )
 
@@ -44,8 +45,7 @@ type engine struct {
 	done     chan struct{} // closed when gnet has returned
 	runErr   error         // valid after done
 
-	wakeMu sync.Mutex
-	alive  bool // wake may call Execute
+	reachable spin.Gate // open while the library and the bell may be told of something
 
 	adoptMu   sync.Mutex
 	adopting  sync.WaitGroup
@@ -129,7 +129,7 @@ func (c *core) run() {
 		gnet.WithLockOSThread(true),
 		gnet.WithTicker(true),
 		gnet.WithLogger(c.cfg.Logger.Named("gnet").Sugar()))
-	c.shutWake()
+	c.reachable.Shut()
 	unix.Close(c.bell)
 	if c.alarm != nil {
 		c.alarm.Stop()
@@ -149,12 +149,6 @@ func (c *core) run() {
 	if !asked && started {
 		c.cfg.OnFatal(fmt.Errorf("loop %s: %w", c.cfg.Name, err))
 	}
-}
-
-func (c *core) shutWake() {
-	c.wakeMu.Lock()
-	c.alive = false
-	c.wakeMu.Unlock()
 }
 
 type wakeTask core
@@ -215,7 +209,7 @@ func (c *core) obtainHandle() error {
 	return r.Err
 }
 
-func (h *gnetHandler) OnShutdown(gnet.Engine) { (*core)(h).shutWake() }
+func (h *gnetHandler) OnShutdown(gnet.Engine) { (*core)(h).reachable.Shut() }
 
 func (h *gnetHandler) OnOpen(conn gnet.Conn) ([]byte, gnet.Action) {
 	c := (*core)(h)
@@ -224,14 +218,13 @@ func (h *gnetHandler) OnOpen(conn gnet.Conn) ([]byte, gnet.Action) {
 	}
 	switch tag := conn.Context().(type) {
 	case bootTag:
-		c.wakeMu.Lock()
 		// A connection may have been accepted before this one and have asked for a turn end: leave looks for it.
-		c.el, c.alive = conn.EventLoop(), true
+		c.el = conn.EventLoop()
+		c.reachable.Open()
 		if !c.cfg.LibraryWaits {
 			c.pollFD = findPoll(conn.Fd())
 		}
 		_ = timerslack.SetThread(timerslack.Normal) // else timers are a little later
-		c.wakeMu.Unlock()
 		return nil, gnet.Close
 	case *adoption:
 		conn.SetContext(nil)
@@ -466,7 +459,7 @@ func (c *core) finale() error {
 		}
 	}
 	c.publish()
-	c.shutWake()
+	c.reachable.Shut()
 	return gneterrors.ErrEngineShutdown
 }
 

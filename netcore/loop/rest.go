@@ -110,17 +110,13 @@ func (c *core) call() {
 
 // ring ends the wait of rest. It may come too late: then the next wait ends at once.
 func (c *core) ring() {
-	c.wakeMu.Lock()
-	defer c.wakeMu.Unlock()
-	if c.alive {
-		ring(c.bell)
+	if !c.reachable.Enter() {
+		return
 	}
-}
-
-func ring(fd int) {
 	one := [8]byte{1}
 	// The counter cannot be full: it is rung once per turn and read before every one.
-	_, _ = unix.Write(fd, one[:])
+	_, _ = unix.Write(c.bell, one[:])
+	c.reachable.Leave()
 }
 
 // execute asks the library for a turn end.
@@ -128,14 +124,13 @@ func (c *core) execute() {
 	if c.taskQueued.Swap(true) {
 		return
 	}
-	c.wakeMu.Lock()
-	defer c.wakeMu.Unlock()
-	if !c.alive {
+	if !c.reachable.Enter() {
 		c.taskQueued.Store(false)
 		return
 	}
 	// The only error is that the engine goes down, which ends everything that waits for this wake-up too.
 	_ = c.el.Execute(context.Background(), (*wakeTask)(c))
+	c.reachable.Leave()
 }
 
 // enter begins a call of the library. It tells false when it is one within another, whose end counts.

@@ -4,10 +4,10 @@ package mailbox
 
 import (
 	"errors"
-	"sync"
 	"sync/atomic"
 
 	"pegasus/netcore/invariant"
+	"pegasus/netcore/spin"
 )
 
 // Why a mutex and two slices, and not a lock-free queue: a post holds the lock for one append, the owner takes the
@@ -35,7 +35,7 @@ type Mailbox[M any] struct {
 
 	armed atomic.Bool
 
-	mu       sync.Mutex
+	mu       spin.Lock
 	in       []M
 	ordinary int // messages of in that count against limit
 	closed   bool
