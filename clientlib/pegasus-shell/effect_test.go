@@ -330,7 +330,6 @@ func deadIsRevived(o *operated) {
 	o.ok(o.cluster.Kill(o.name(first)))
 	o.until("the primary is alone", func() bool { return len(o.members("lone", 0).others()) == 0 })
 	o.ok(o.cluster.Kill(o.name(last)))
-	o.ok(o.cluster.Start(o.name(first)))
 	var table struct {
 		General struct {
 			AppID int `json:"app_id"`
@@ -338,21 +337,24 @@ func deadIsRevived(o *operated) {
 	}
 	o.ask(&table, "app", "lone")
 	gpid := fmt.Sprint(table.General.AppID, ".0")
-	o.until("it is listed as dead, with the one that lives", func() bool {
-		var dead struct {
-			Partitions []struct {
-				Partition, Node string
-				Alive           bool
-			} `json:"dead_partitions"`
-		}
-		o.ask(&dead, "ddd_diagnose", "-g", gpid)
-		for _, p := range dead.Partitions {
-			if p.Partition == gpid && p.Node == first && p.Alive {
-				return true
+	type member struct {
+		Partition, Node string
+		Alive           bool
+		Ballot          int
+	}
+	listed := func(ok func(m member) bool) func() bool {
+		return func() bool {
+			var dead struct {
+				Members []member `json:"dead_partitions"`
 			}
+			o.ask(&dead, "ddd_diagnose", "-g", gpid)
+			return slices.ContainsFunc(dead.Members, func(m member) bool { return m.Partition == gpid && ok(m) })
 		}
-		return false
-	})
+	}
+	// As long as the primary is thought to live, what the other one has is of no use, and would be thrown away.
+	o.until("it is listed as dead", listed(func(m member) bool { return m.Node == last && !m.Alive }))
+	o.ok(o.cluster.Start(o.name(first)))
+	o.until("it is listed with what the other one has", listed(func(m member) bool { return m.Node == first && m.Alive && m.Ballot > 0 }))
 	if out, code := o.run(o.t, []string{"ddd_diagnose", "-g", gpid, "-d"}, ""); code != 2 || !strings.Contains(out, "give --yes") {
 		o.t.Errorf("without --yes: [exit %d] %s", code, out)
 	}

@@ -286,7 +286,7 @@ func (s *Shell) diagnoseCommand() *cobra.Command {
 					for j := range p.Dropped {
 						n := &p.Dropped[j]
 						t.Row(p.Config.PID.String(), p.Reason, either(n.Node, n.HPNode), n.IsAlive, int64(n.Ballot),
-							int64(n.LastCommittedDecree), int64(n.LastPreparedDecree), time.UnixMilli(n.DropTimeMS))
+							int64(n.LastCommittedDecree), int64(n.LastPreparedDecree), second(n.DropTimeMS/1000))
 					}
 					if len(p.Dropped) == 0 {
 						t.Row(p.Config.PID.String(), p.Reason, nil, nil, nil, nil, nil, nil)
