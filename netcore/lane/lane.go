@@ -69,8 +69,8 @@ func Threads() Option {
 // nice(1)). For work that takes much time of a processor and that nobody waits for by the microsecond.
 func Nice(n int) Option { return func(l *Lane) { l.nice = n } }
 
-// New starts workers (> 0) goroutines. At most limit (> 0) jobs wait besides those that run; a job waits until a worker takes it.
-// in the order of Submit, with more they start in that order.
+// New starts workers (> 0) goroutines. At most limit (> 0) jobs wait besides those that run; a job waits until a worker takes it. With
+// one worker jobs run in the order of Submit, with more they start in that order.
 func New(name string, workers, limit int, opts ...Option) *Lane {
 	invariant.Assertf(workers > 0 && limit > 0, "lane %s: %d workers, limit %d", name, workers, limit)
 	l := &Lane{name: name, workers: workers, jobs: make(chan func(), limit), bell: -1}

@@ -32,6 +32,7 @@ import (
 //     shut off, under a lock, before that can begin.
 //   - Accept failing for want of descriptors ends the engine, and Run returns nil.
 //   - A loop's handle is reachable through a connection only: one end of a socket pair is enrolled at start.
+//   - Its epoll instance is readable while one of its sockets is, and silent about tasks posted while one runs (rest).
 //   - Enroll leaves a goroutine behind when the engine stops meanwhile: stop waits for adoptions first.
 
 // engine is the gnet half of a core.

@@ -355,3 +355,72 @@ func TestTrapOutOfDescriptorsIsFatal(t *testing.T) {
 	}
 	fmt.Println("fatal as it should be")
 }
+
+// readable tells whether a descriptor becomes readable within so many milliseconds.
+func readable(t *testing.T, fd, millis int) bool {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(fds, millis)
+	if err != nil && err != unix.EINTR {
+		t.Errorf("poll: %v", err)
+	}
+	return n > 0
+}
+
+// From within OnTraffic the epoll instance tells whether another socket of the loop has something to read.
+func TestTrapEpollTellsOfSockets(t *testing.T) {
+	var others, alone = make(chan bool, 1), make(chan bool, 1)
+	opened, blocked := make(chan gnet.Conn, 2), make(chan struct{})
+	calls := 0
+	r := &raw{
+		onOpen: func(c gnet.Conn) { opened <- c },
+		onTraffic: func(c gnet.Conn) {
+			_, _ = c.Discard(-1)
+			switch calls++; calls {
+			case 1:
+				<-blocked // until the second socket has its byte
+				others <- readable(t, findPoll(c.Fd()), 5000)
+			case 2:
+				alone <- readable(t, findPoll(c.Fd()), 0)
+			}
+		},
+	}
+	connect := startRaw(t, r)
+	one, two := connect(), connect()
+	wait(t, opened)
+	wait(t, opened)
+	send(t, one, []byte("x"))
+	send(t, two, []byte("x"))
+	close(blocked)
+	if !wait(t, others) {
+		t.Error("the second socket is ready and epoll does not say so")
+	}
+	if wait(t, alone) {
+		t.Error("no socket is ready and epoll says that one is")
+	}
+}
+
+// A task that is posted while one runs is not told to epoll: the library looks for it when the one has ended. Who waits for
+// epoll inside a task waits in vain.
+func TestTrapTasksWhileOneRunsAreSilent(t *testing.T) {
+	told, ran := make(chan bool, 1), make(chan struct{})
+	r := &raw{onTraffic: func(c gnet.Conn) {
+		_, _ = c.Discard(-1)
+		el, poll := c.EventLoop(), findPoll(c.Fd())
+		_ = el.Execute(context.Background(), gnet.RunnableFunc(func(context.Context) error {
+			posted := make(chan error)
+			go func() {
+				posted <- el.Execute(context.Background(), gnet.RunnableFunc(func(context.Context) error { close(ran); return nil }))
+			}()
+			if err := <-posted; err != nil {
+				t.Error(err)
+			}
+			told <- readable(t, poll, 20)
+			return nil
+		}))
+	}}
+	send(t, startRaw(t, r)(), []byte("x"))
+	if wait(t, told) {
+		t.Error("epoll tells of tasks: rest need not care about them any more")
+	}
+	wait(t, ran)
+}
