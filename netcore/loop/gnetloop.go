@@ -131,7 +131,7 @@ func (c *core) run() {
 		gnet.WithTicker(true),
 		gnet.WithLogger(c.cfg.Logger.Named("gnet").Sugar()))
 	c.reachable.Shut()
-	unix.Close(c.bell)
+	c.rester.close()
 	if c.alarm != nil {
 		c.alarm.Stop()
 	}
