@@ -120,10 +120,3 @@ func (s *Shared) Put(b []byte) {
 	s.p.Put(b)
 	s.mu.Unlock()
 }
-
-// Stats is Pool.Stats.
-func (s *Shared) Stats() (hits, misses uint64, bytes int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.p.Stats()
-}
