@@ -194,7 +194,12 @@ func diskMigrates(o *operated) {
 	if moved.GPID == "" {
 		o.t.Fatalf("no secondary on %s: %+v", node, places())
 	}
-	o.do("add_disk", "-n", node, "-d", "more:"+filepath.Join(o.tmp, "more"))
+	more := "more:" + filepath.Join(o.tmp, "more")
+	o.do("add_disk", "-n", node, "-d", more)
+	// For the next start, as operators are told to: a later test restarts servers that may have put a replica there.
+	o.configure("replica2", func(text string) string {
+		return strings.Replace(text, `data_dirs = ["data"]`, fmt.Sprintf(`data_dirs = ["data", %q]`, more), 1)
+	})
 	o.do("disk_migrate", "-n", node, "-g", moved.GPID, "-f", moved.Tag, "-t", "more")
 	o.until("the replica lies on the other disk", func() bool {
 		return slices.ContainsFunc(places(), func(p place) bool { return p.GPID == moved.GPID && p.Tag == "more" })

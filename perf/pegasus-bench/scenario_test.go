@@ -113,6 +113,8 @@ func TestScansScenario(t *testing.T) {
 
 // The puts do make stores flush, and with a small cache gets go to storage and find everything.
 func TestTailsScenario(t *testing.T) {
+	defer func(rate float64) { tailPuts = rate }(tailPuts)
+	tailPuts = 500 // what a machine that runs other tests besides has room for
 	out := runScenario(t, "--tails", "--records", "3000", "--value-size", "5000", "--block-cache", "1MiB", "--depth", "8", "--duration", "1s")
 	if n := len(regexp.MustCompile(`(?m)^ *open( +[0-9.]+){12}`).FindAllString(out, -1)); n != tailRounds {
 		t.Errorf("%d rounds, want %d", n, tailRounds)

@@ -21,14 +21,15 @@ import (
 // most gets go through the read lane besides.
 
 const (
-	tailShare  = 0.7 // of saturation
-	tailRounds = 5
-	tailDepth  = 8
-	// tailPuts is the rate of the puts, operations per second; with values of 1,000 bytes each replica of eight partitions flushes a
-	// memtable of tailMemtable every four seconds.
-	tailPuts     = 2000.0
+	tailShare    = 0.7 // of saturation
+	tailRounds   = 5
+	tailDepth    = 8
 	tailMemtable = "1MiB"
 )
+
+// tailPuts is the rate of the puts, operations per second; with values of 1,000 bytes each replica of eight partitions flushes a
+// memtable of tailMemtable every four seconds.
+var tailPuts = 2000.0
 
 // runTails measures and prints every round, then the median of the ratios.
 func runTails(ctx context.Context, o *options, cluster *onebox.Cluster, stdout io.Writer) error {
