@@ -41,6 +41,12 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "there is no cluster to look at: `make console-test` starts one")
 		os.Exit(1)
 	}
+	if shots != "" {
+		if err := os.MkdirAll(shots, 0o755); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
 	os.Exit(m.Run())
 }
 
