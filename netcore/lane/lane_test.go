@@ -13,8 +13,16 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestOneWorkerIsFIFO(t *testing.T) {
-	l := New("log", 1, 1000)
+// bothKinds runs a test with workers that wait for the queue, and with workers that have threads of their own.
+func bothKinds(t *testing.T, test func(t *testing.T, opts ...Option)) {
+	t.Run("goroutines", func(t *testing.T) { test(t) })
+	t.Run("threads", func(t *testing.T) { test(t, Threads()) })
+}
+
+func TestOneWorkerIsFIFO(t *testing.T) { bothKinds(t, oneWorkerIsFIFO) }
+
+func oneWorkerIsFIFO(t *testing.T, opts ...Option) {
+	l := New("log", 1, 1000, opts...)
 	var got []int
 	for i := range 1000 {
 		if err := l.Submit(func() { got = append(got, i) }); err != nil {
@@ -96,8 +104,10 @@ func TestNice(t *testing.T) {
 }
 
 // Close beside many Submits: what was accepted runs, nothing else does.
-func TestCloseUnderLoad(t *testing.T) {
-	l := New("storm", 3, 16)
+func TestCloseUnderLoad(t *testing.T) { bothKinds(t, closeUnderLoad) }
+
+func closeUnderLoad(t *testing.T, opts ...Option) {
+	l := New("storm", 3, 16, opts...)
 	var accepted, ran atomic.Int64
 	var wg sync.WaitGroup
 	for range 8 {
