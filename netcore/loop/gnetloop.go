@@ -225,7 +225,7 @@ func (h *gnetHandler) OnOpen(conn gnet.Conn) ([]byte, gnet.Action) {
 		if !c.cfg.LibraryWaits {
 			c.pollFD = findPoll(conn.Fd())
 		}
-		_ = timerslack.SetThread(timerslack.Normal) // else timers are a little later
+		_ = timerslack.SetThread(timerslack.Normal) // for sleeps of what runs on the loop, such as a store that holds writes back
 		return nil, gnet.Close
 	case *adoption:
 		conn.SetContext(nil)

@@ -44,7 +44,7 @@ type rester struct {
 	where      atomic.Int32
 	taskQueued atomic.Bool  // the library has a turn end of ours that it has not run
 	guests     atomic.Int32 // adoptions under way
-	bell       int          // eventfd; -1: none
+	bell       int          // eventfd; valid once init has succeeded
 	pollFD     int          // the library's epoll instance; -1: unknown, then the library waits
 	clock      int          // timerfd for the earliest timer; a timeout of the wait itself would be set and cleared for every request
 	clockAt    int64        // when it fires, on the loop's clock; 0: not set

@@ -362,7 +362,7 @@ func (c *core) settled(s *Session) bool {
 
 // setAlarm sees to it that the library does not wait beyond the earliest timer, nor at all when a turn is queued. Where rest waits,
 // which looks at the timers by itself, the library comes back to it with the next event, and the alarm is only for events that it
-// does not tell us of, as when it sends buffered output.
+// does not tell us of, as when it sends buffered output. It may be late by the timer slack of the process besides.
 func (c *core) setAlarm(queued bool) {
 	if c.alarmFired.Load() {
 		c.alarmFired.Store(false)

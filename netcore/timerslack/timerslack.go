@@ -12,7 +12,8 @@
 // against 4 ms: puts at 4 x 16, 47 us against 40; gets at 4 x 8, 6.5 against 5.9. 4 ms against 12 ms: puts at 4 x 16, 34.6 against 30.5.
 //
 // The price: a goroutine that was made runnable by one that goes on running may wait that long for a thread that steals it. What
-// is in a hurry does not go through the scheduler here: loops and lanes have threads of their own, with timeouts of normal slack.
+// is in a hurry does not go through the scheduler here: loops, log lanes and read lanes have threads of their own, and the timers of a
+// loop are a timerfd's, which have no slack.
 //
 // The thread inherits its slack from the one that starts the runtime, and no thread may set that of another without privileges.
 // So it has to be set before the program starts: by whoever starts it (systemd has TimerSlackNSec), or by starting again.
@@ -33,7 +34,7 @@ const (
 	Data = 10 * time.Millisecond
 	// Control is for a server that hands its work from goroutine to goroutine.
 	Control = time.Millisecond
-	// Normal is what Linux gives a process, and what a thread asks for whose timeouts matter.
+	// Normal is what Linux gives a process, and what a thread asks for whose sleeps matter.
 	Normal = 50 * time.Microsecond
 )
 
