@@ -43,15 +43,11 @@ const (
 
 // runScans measures and prints every phase, then medians.
 func runScans(ctx context.Context, o *options, cluster *onebox.Cluster, stdout io.Writer) error {
-	if err := whole(ctx, cluster, "three", 3); err != nil {
-		return err
-	}
-	processes, err := perf.ProcessesOf(cluster.Dir)
+	c, err := o.onThree(ctx, cluster)
 	if err != nil {
 		return err
 	}
-	c := o.config
-	c.Metas, c.Table, c.Preload, c.Processes = cluster.Metas(), "three", true, processes
+	c.Preload = true
 	c.Work.Mix = perf.Mix{perf.Get: 1}
 	if err := chooseRate(ctx, &c); err != nil {
 		return err

@@ -31,15 +31,10 @@ func runSuite(ctx context.Context, o *options, cluster *onebox.Cluster, stdout i
 	if err := os.MkdirAll(o.suite, 0o755); err != nil {
 		return err
 	}
-	processes, err := perf.ProcessesOf(cluster.Dir)
+	base, err := o.onThree(ctx, cluster)
 	if err != nil {
 		return err
 	}
-	if err := whole(ctx, cluster, "three", 3); err != nil {
-		return err
-	}
-	base := o.config
-	base.Metas, base.Table, base.Processes = cluster.Metas(), "three", processes
 	suite := perf.Suite{Title: "pegasus-bench, 3 members, 8 partitions, every write synced by every member"}
 	t := newTable(stdout)
 	t.row(anys(perf.Header())...)
@@ -84,6 +79,17 @@ func runSuite(ctx context.Context, o *options, cluster *onebox.Cluster, stdout i
 		}
 	}
 	return errors.Join(writeFile(filepath.Join(o.suite, "report.html"), suite.WriteHTML), writeFile(filepath.Join(o.suite, "report.json"), suite.WriteJSON))
+}
+
+// onThree waits until the table of three members is whole and returns the load of the options, aimed at it and measuring the cluster.
+func (o *options) onThree(ctx context.Context, cluster *onebox.Cluster) (perf.Config, error) {
+	c := o.config
+	if err := whole(ctx, cluster, "three", 3); err != nil {
+		return c, err
+	}
+	processes, err := perf.ProcessesOf(cluster.Dir)
+	c.Metas, c.Table, c.Processes = cluster.Metas(), "three", processes
+	return c, err
 }
 
 func anys(list []string) (out []any) {

@@ -33,15 +33,11 @@ var tailPuts = 2000.0
 
 // runTails measures and prints every round, then the median of the ratios.
 func runTails(ctx context.Context, o *options, cluster *onebox.Cluster, stdout io.Writer) error {
-	if err := whole(ctx, cluster, "three", 3); err != nil {
-		return err
-	}
-	processes, err := perf.ProcessesOf(cluster.Dir)
+	c, err := o.onThree(ctx, cluster)
 	if err != nil {
 		return err
 	}
-	c := o.config
-	c.Metas, c.Table, c.Preload, c.Processes, c.Rate = cluster.Metas(), "three", true, processes, 0
+	c.Preload, c.Rate = true, 0
 	c.Work.Mix = perf.Mix{perf.Get: 1}
 	puts := c
 	puts.Preload, puts.Warmup, puts.Rate, puts.Ops, puts.Duration, puts.Processes = false, 0, tailPuts, 0, 0, nil
