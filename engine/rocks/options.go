@@ -206,6 +206,8 @@ func metaFamily() *grocksdb.Options {
 	// The decree's record is overwritten where it stands instead of being added once more by every apply: small applies cost
 	// a quarter less, and the memtable does not fill with decrees. The family has no snapshots then; nobody takes one.
 	cf.SetInplaceUpdateSupport(true)
+	// One lock for those updates, as there is one writer. The default would be 10,000, which are half a megabyte per store.
+	cf.SetInplaceUpdateNumLocks(1)
 	// It never holds more than a few records. The default would be 64 MiB, and after a full disk RocksDB goes on only when as much
 	// is free as the largest write buffer of the store takes.
 	cf.SetWriteBufferSize(256 << 10)
