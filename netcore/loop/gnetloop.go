@@ -223,7 +223,7 @@ func (h *gnetHandler) OnOpen(conn gnet.Conn) ([]byte, gnet.Action) {
 		c.el = conn.EventLoop()
 		c.reachable.Open()
 		if !c.cfg.LibraryWaits {
-			c.pollFD = findPoll(conn.Fd())
+			c.restOn(conn.Fd())
 		}
 		_ = timerslack.SetThread(timerslack.Normal) // for sleeps of what runs on the loop, such as a store that holds writes back
 		return nil, gnet.Close

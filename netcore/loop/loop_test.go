@@ -393,16 +393,19 @@ func TestTurnsWithoutTasks(t *testing.T) {
 
 // The kernel tells which epoll instance is the library's, and a loop that rests finds it.
 func TestFindPoll(t *testing.T) {
-	var found [2]int
+	var found, outer [2]int
 	for i := range found {
 		l := startLoop(t, Config{}, newEcho())
-		onLoop(t, l, func() { found[i] = l.pollFD })
+		onLoop(t, l, func() { found[i], outer[i] = l.pollFD, l.outer })
 	}
 	if found[0] < 0 || found[1] < 0 || found[0] == found[1] {
 		t.Fatalf("epoll instances %v of two loops", found)
 	}
-	if fd := findPoll(found[0]); fd >= 0 {
-		t.Fatalf("%d is said to watch an epoll instance", fd)
+	if fd := findPoll(found[0]); fd != outer[0] {
+		t.Fatalf("%d is said to watch the library's epoll instance, and it is %d", fd, outer[0])
+	}
+	if fd := findPoll(outer[0]); fd >= 0 {
+		t.Fatalf("%d is said to watch an epoll instance that nobody watches", fd)
 	}
 }
 

@@ -3,6 +3,7 @@ package loop
 import (
 	"bufio"
 	"context"
+	"errors"
 	"os"
 	"strconv"
 	"strings"
@@ -15,9 +16,10 @@ import (
 
 // How a loop waits. Left to itself the library asks for events without waiting, finds none, yields to the scheduler, which
 // wakes a second thread to look for work, and waits then. On a server that has one request at a time that second thread is a
-// large part of what a request costs. So the loop waits here, inside the library's last call of a batch, on two descriptors:
-// the library's own epoll instance, which is readable as soon as one of the library's sockets is, and a bell that other
-// goroutines ring. It goes back to the library when a socket is ready; what the mailbox brings is worked off right here.
+// large part of what a request costs. So the loop waits here, inside the library's last call of a batch, on an epoll instance
+// of its own for three descriptors: the library's epoll instance, which is readable as soon as one of the library's sockets is, a
+// bell that other goroutines ring, and a clock. It goes back to the library when a socket is ready; what the mailbox brings is
+// worked off right here. Bell and clock are edge-triggered: what they count is never read.
 //
 // The same look tells where a batch ends: sockets are level-triggered, so when the epoll instance is not readable, no socket
 // of the batch is left, and the turn is over.
@@ -26,7 +28,9 @@ import (
 // has run it. The tasks are our own turn ends, which come by the bell meanwhile, and adoptions, while which nobody waits here.
 //
 // Rejected: an epoll loop of our own (the library would be replaced, and with it what it knows of sockets); the library's
-// descriptor by reflection (the kernel tells it, see findPoll); spinning before the wait (two processors are shared by clients,
+// descriptor by reflection (the kernel tells it, see findPoll); ppoll on the three (3 to 8 % more processor time per request at depth 1, for it
+// enters three wait queues and leaves them each time); sched_yield before the wait, for more requests at once (none came, and it
+// cost 3 %); spinning before the wait (two processors are shared by clients,
 // servers and disks here: what spins takes its time from the others).
 //
 // Measured: the README has the figures of whole clusters, BenchmarkEcho those of a loop. What it costs: one get at a time over an otherwise
@@ -46,29 +50,50 @@ type rester struct {
 	guests     atomic.Int32 // adoptions under way
 	bell       int          // eventfd; valid once init has succeeded
 	pollFD     int          // the library's epoll instance; -1: unknown, then the library waits
+	outer      int          // the epoll instance that watches the library's, bell and clock; valid once init has succeeded
 	clock      int          // timerfd for the earliest timer; a timeout of the wait itself would be set and cleared for every request
 	clockAt    int64        // when it fires, on the loop's clock; 0: not set
-	fds        [3]unix.PollFd
-	rung       [8]byte
+	events     [3]unix.EpollEvent
 }
 
-func (r *rester) init() error {
-	r.pollFD = -1
-	var err error
+func (r *rester) init() (err error) {
+	r.pollFD, r.outer, r.bell, r.clock = -1, -1, -1, -1
+	defer func() {
+		if err != nil {
+			r.close()
+		}
+	}()
+	if r.outer, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return os.NewSyscallError("epoll_create1", err)
+	}
 	if r.bell, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		return os.NewSyscallError("eventfd", err)
 	}
 	if r.clock, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK); err != nil {
-		unix.Close(r.bell)
 		return os.NewSyscallError("timerfd_create", err)
 	}
-	return nil
+	return errors.Join(r.watch(r.bell, unix.EPOLLET), r.watch(r.clock, unix.EPOLLET))
+}
+
+func (r *rester) watch(fd int, mode uint32) error {
+	err := unix.EpollCtl(r.outer, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN | mode, Fd: int32(fd)})
+	return os.NewSyscallError("epoll_ctl", err)
 }
 
 // close gives the descriptors back. Nobody may ring any more.
 func (r *rester) close() {
-	unix.Close(r.bell)
-	unix.Close(r.clock)
+	for _, fd := range [...]int{r.outer, r.bell, r.clock} {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
+}
+
+// restOn has the loop wait for the sockets of the library, whose epoll instance watches fd.
+func (r *rester) restOn(fd int) {
+	if inner := findPoll(fd); inner >= 0 && r.watch(inner, 0) == nil {
+		r.pollFD = inner
+	}
 }
 
 // findPoll looks which epoll instance of this process watches a descriptor. Without an answer the loop works all the same.
@@ -127,7 +152,7 @@ func (c *core) ring() {
 		return
 	}
 	one := [8]byte{1}
-	// The counter cannot be full: it is rung once per turn and read before every one.
+	// The counter cannot become full: that takes 2^64 rings.
 	_, _ = unix.Write(c.bell, one[:])
 	c.reachable.Leave()
 }
@@ -220,27 +245,21 @@ func (c *core) mayRest(byTask bool) bool {
 	return c.pollFD >= 0 && !c.taskQueued.Load() && c.guests.Load() == 0 && !c.stopping && !c.final && (byTask || len(c.closers) == 0)
 }
 
-// poll waits for the library's sockets, the bell and the clock, for ever with patience -1, not at all with 0. It resets bell and
-// clock, asks for a turn when the clock fired, and tells whether there are sockets.
+// poll waits for the library's sockets, the bell and the clock, for ever with patience -1, not at all with 0. It asks for a turn
+// when the clock fired, and tells whether there are sockets.
 func (c *core) poll(patience int) (sockets bool) {
-	for i, fd := range [...]int{c.pollFD, c.bell, c.clock} {
-		c.fds[i] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
+	n, err := unix.EpollWait(c.outer, c.events[:], patience)
+	if err != nil && err != unix.EINTR { // as in setClock
+		invariant.Assertf(false, "loop %s: epoll_wait: %v", c.cfg.Name, err)
 	}
-	n, err := unix.Poll(c.fds[:], patience)
-	if n <= 0 {
-		if err != nil && err != unix.EINTR { // as in setClock
-			invariant.Assertf(false, "loop %s: poll: %v", c.cfg.Name, err)
+	for i := range max(n, 0) {
+		switch int(c.events[i].Fd) {
+		case c.pollFD:
+			sockets = true
+		case c.clock:
+			c.clockAt = 0
+			c.wakeQueued.Store(true)
 		}
-		return false
 	}
-	// These reads cannot fail: nobody else reads.
-	if c.fds[1].Revents != 0 {
-		_, _ = unix.Read(c.bell, c.rung[:])
-	}
-	if c.fds[2].Revents != 0 {
-		_, _ = unix.Read(c.clock, c.rung[:])
-		c.clockAt = 0
-		c.wakeQueued.Store(true)
-	}
-	return c.fds[0].Revents != 0
+	return sockets
 }
