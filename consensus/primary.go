@@ -11,7 +11,11 @@ type peer struct {
 	learner bool
 	// required: nothing commits without its acknowledgement. asked: meta may have made it a secondary, so its lease is needed too.
 	required, asked bool
-	drop            bool // to be removed, whatever its beacons say
+	drop            bool  // to be removed, whatever its beacons say
+	phase           phase // of a learner
+	proved          bool  // a learner has acknowledged something since it asked; its question alone may be of what a restart forgets
+
+	confirmed uint64 // lease term in which it confirmed this primary
 
 	// The stream. Invariant: acked < next <= prepared+1.
 	acked   proto.Decree // durable there
@@ -22,13 +26,10 @@ type peer struct {
 	retry   int64 // how long without progress until everything is sent again; grows
 	stuck   int   // how often it said that it lacks what it had acknowledged
 
-	told      int64  // when it was last told a commit point
-	confirmed uint64 // lease term in which it confirmed this primary
-	pinged    uint64
-	pingedAt  int64
+	told     int64 // when it was last told a commit point
+	pinged   uint64
+	pingedAt int64
 
-	phase      phase // of a learner
-	proved     bool  // a learner has acknowledged something since it asked; its question alone may be of what a restart forgets
 	requiredAt int64
 	delay      delay
 }

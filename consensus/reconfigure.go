@@ -11,10 +11,10 @@ import (
 type asking struct {
 	due      bool // conditions may have changed in this step
 	asked    bool // under this ballot, without an answer that settles it
-	at       int64
-	wait     int64
 	bump     bool // the ballot has to move, with the same members
 	outdated bool // somebody knows a higher ballot
+	at       int64
+	wait     int64
 	accuseAt int64
 }
 
@@ -123,10 +123,12 @@ func (r *Replica) lead(out *Effects) {
 	}
 	old := r.peers
 	r.peers, r.learners = nil, 0
-	for _, n := range r.config.Secondaries {
-		r.peers = append(r.peers, &peer{
+	members := make([]peer, len(r.config.Secondaries)) // side by side in memory
+	for i, n := range r.config.Secondaries {
+		members[i] = peer{
 			node: n, required: true, acked: r.committed, next: r.committed + 1, sentAt: r.now, retry: int64(r.timing.Retry),
-		})
+		}
+		r.peers = append(r.peers, &members[i])
 	}
 	for _, p := range old {
 		switch {

@@ -19,52 +19,51 @@ type Restored struct {
 }
 
 // Replica is the state machine of one partition on one node. It is owned by one loop.
+//
+// Where a node has many partitions, each step finds its replica in no cache, so what reads and writes need lies together.
 type Replica struct {
-	gpid      proto.GPID
-	self      proto.NodeID
-	limits    Limits
+	// What MayRead asks comes first.
+	role      Role
+	known     bool // config names the secondaries; a prepare alone tells only ballot and primary
+	failed    bool // the log failed: Inactive for good, only a new Replica may serve again
+	replaced  bool // some record was replaced by one of the same decree
+	unfenced  bool // acts under a ballot that it may have used before a restart
+	peers     []*peer
+	promises  []promise
+	found     proto.Decree // as primary: prepared when it became one; reads wait until all of it is committed
+	holdUntil int64        // as primary: leases that an earlier process granted have ended
+	committed proto.Decree // handed out in Effects.Commit
 	leases    LeaseView
-	timing    Timing
-	want, min int // members the table wants, and needs for writes
-
-	now, born int64 // of the newest and the first event
-
-	role     Role
-	config   Config       // newest known; Primary is zero until somebody confirmed one
-	known    bool         // config names the secondaries; a prepare alone tells only ballot and primary
-	restored proto.Ballot // config.Ballot at the start: what this replica did under it is forgotten
-	stable   proto.Ballot // the highest that a restart would not forget
-	failed   bool         // the log failed: Inactive for good, only a new Replica may serve again
+	handOver  handOver
+	ask       asking
 
 	// Invariant: durable <= committed <= logged <= prepared; committed <= verified <= prepared.
 	durable   proto.Decree // in the store, flushed
-	committed proto.Decree // handed out in Effects.Commit
 	logged    proto.Decree // durable in the local log (or the store)
 	prepared  proto.Decree // handed out in Effects.Append
 	timestamp int64        // the highest seen
-	window    window       // (committed, prepared]
-	replaced  bool         // some record was replaced by one of the same decree
-
 	// verified is up to where the own tail is known to be the primary's. What lies behind was prepared under an older ballot
 	// and is kept, because it may be the only copy of something, until the primary replaces it. A primary's is prepared.
 	verified proto.Decree
+	window   window       // (committed, prepared]
+	config   Config       // newest known; Primary is zero until somebody confirmed one
+	stable   proto.Ballot // the highest that a restart would not forget
+	gpid     proto.GPID
+	self     proto.NodeID
+	now      int64 // of the newest event
+	born     int64 // of the first
+	ownDelay delay // of the local log
 	follower follower
-	promises []promise
 
-	// As primary.
-	found     proto.Decree // prepared when it became primary: reads wait until all of it is committed
-	holdUntil int64        // leases that an earlier process granted have ended
-	unfenced  bool         // acts under a ballot that it may have used before a restart
-	peers     []*peer
-	learners  int // of peers
-	history   history
-	announced int64
 	// aloneSince is since when this member reaches too few others to take writes, 0 when it reaches enough; see mayBeAlone.
 	aloneSince int64
-	ownDelay   delay // of the local log
-	handOver   handOver
-
-	ask asking
+	want, min  int // members the table wants, and needs for writes
+	announced  int64
+	learners   int // of peers
+	limits     Limits
+	history    history
+	timing     Timing
+	restored   proto.Ballot // config.Ballot at the start: what this replica did under it is forgotten
 }
 
 // promise is a node that this one confirmed as primary. Until it is known to have stopped, nobody may write without it.

@@ -48,7 +48,9 @@ func (w *window) popFront() {
 	invariant.Assertf(w.count > 0, "pop from an empty window")
 	w.release(w.at(0))
 	w.head = (w.head + 1) % len(w.slots)
-	w.count--
+	if w.count--; w.count == 0 {
+		w.head = 0 // the slot that was used last is in the processor's cache
+	}
 }
 
 // popBack removes the newest entry.

@@ -31,6 +31,7 @@ func (p *partition) keepCheckpoint() bool {
 	if p.checkpointing {
 		return false
 	}
+	p.settle()
 	p.checkpointing = true
 	p.refs++
 	store, dir := p.store, p.dir

@@ -27,25 +27,34 @@ func (p *partition) step(ev *consensus.Event) {
 	if !p.gathers(ev.Now) {
 		p.settle()
 	}
-	p.effects.Reset()
-	p.replica.Step(ev, &p.effects)
-	for i := range p.effects.Append {
-		p.appendToLog(&p.effects.Append[i])
+	e := p.shard.takeEffects()
+	p.replica.Step(ev, e)
+	for i := range e.Append {
+		p.appendToLog(&e.Append[i])
 	}
-	if len(p.effects.Commit) > 0 {
-		if len(p.committed) == 0 {
-			p.committedAt = ev.Now
-		}
-		p.committed = append(p.committed, p.effects.Commit...)
-		p.note(workCommit)
+	if len(e.Commit) > 0 {
+		p.keepCommitted(e.Commit, ev.Now)
 	}
-	if len(p.effects.Rejects) > 0 {
+	if len(e.Rejects) > 0 {
 		p.settle() // answer what this very step committed first: it is older
 	}
-	for i := range p.effects.Rejects {
-		p.refuse(&p.effects.Rejects[i])
+	for i := range e.Rejects {
+		p.refuse(&e.Rejects[i])
 	}
-	p.replicate(&p.effects)
+	p.replicate(e)
+	e.Reset()
+	p.shard.effects = append(p.shard.effects, e)
+}
+
+// takeEffects takes effects from the free list, which has as many as steps were ever nested.
+func (sh *Shard) takeEffects() *consensus.Effects {
+	n := len(sh.effects)
+	if n == 0 {
+		return new(consensus.Effects)
+	}
+	e := sh.effects[n-1]
+	sh.effects = sh.effects[:n-1]
+	return e
 }
 
 func (p *partition) appendToLog(m *consensus.Mutation) {
@@ -66,28 +75,53 @@ func (p *partition) appendToLog(m *consensus.Mutation) {
 }
 
 // A secondary owes nobody an answer, so it may gather what is committed and apply it together: one store write costs as much as
-// several records of it. It waits for gatherMutations or gatherBytes, which bound the memory per partition, or for gatherTime,
-// which the steps of tickReplicas notice within Timing.Announce; reads, a change of role and everything that settles come first.
+// several records of it, and with many partitions, whose stores no cache holds, as much as dozens. It waits for gatherMutations or
+// gatherBytes, which bound the memory per partition, for maxGathered in all partitions of the shard, which bounds what a change of
+// role leaves to do, or for gatherTime, which the steps of tickReplicas notice within Timing.Announce; reads, a change of role and
+// everything that settles come first. What is not applied when the process ends is in the log.
 const (
 	gatherMutations = 64
 	gatherBytes     = 64 << 10
-	gatherTime      = int64(100 * time.Millisecond)
+	maxGathered     = 16 << 10
+	gatherTime      = int64(time.Second)
 )
+
+// gathering is what p.committed comes to.
+type gathering struct {
+	since int64 // when the first of them was committed
+	bytes int   // of their batches
+	owed  int   // how many somebody waits for
+}
+
+// keepCommitted remembers mutations for the end of the turn, or until enough have been gathered.
+func (p *partition) keepCommitted(list []consensus.Mutation, now int64) {
+	if len(p.committed) == 0 {
+		p.gathered = gathering{since: now}
+	}
+	for i := range list {
+		p.gathered.bytes += len(list[i].Batch)
+		if len(list[i].Tokens) > 0 {
+			p.gathered.owed++
+		}
+	}
+	p.committed = append(p.committed, list...)
+	p.shard.gathered += len(list)
+	p.note(workCommit)
+}
+
+// dropCommitted empties p.committed.
+func (p *partition) dropCommitted() {
+	p.shard.gathered -= len(p.committed)
+	clear(p.committed)
+	p.committed = p.committed[:0]
+}
 
 // gathers tells whether what is committed waits for more at time now.
 func (p *partition) gathers(now int64) bool {
-	if len(p.committed) == 0 || len(p.committed) >= gatherMutations || p.parked > 0 || len(p.getCalls) > 0 || p.state != replicaOpen ||
-		p.replica.Role() != consensus.Secondary || now-p.committedAt >= gatherTime {
-		return false
-	}
-	bytes := 0
-	for i := range p.committed {
-		if len(p.committed[i].Tokens) > 0 {
-			return false // from when it was the primary
-		}
-		bytes += len(p.committed[i].Batch)
-	}
-	return bytes < gatherBytes
+	n := len(p.committed)
+	return n > 0 && n < gatherMutations && p.gathered.bytes < gatherBytes && p.gathered.owed == 0 && now-p.gathered.since < gatherTime &&
+		p.shard.gathered < maxGathered && p.parked == 0 && len(p.getCalls) == 0 && p.state == replicaOpen &&
+		p.replica.Role() == consensus.Secondary
 }
 
 // applyCommitted applies everything that was committed since the last turn with one store write, then answers.
@@ -128,8 +162,7 @@ func (p *partition) applyCommitted() {
 			p.shard.batchMemory.put(m.Batch)
 		}
 	}
-	clear(p.committed)
-	p.committed = p.committed[:0]
+	p.dropCommitted()
 	if len(p.inFlight) == 0 && p.current == nil && p.overlay.active && len(p.queue) == 0 {
 		p.overlay.deactivate()
 	}

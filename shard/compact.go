@@ -78,6 +78,9 @@ func (p *partition) compactIfDue(now time.Time) {
 		}
 		how = c.PeriodHow
 	}
+	if p.settle(); p.state != replicaOpen {
+		return
+	}
 	n := p.shard.node
 	if running := n.compactions.Add(1); c.MaxRunning > 0 && running > int64(c.MaxRunning) {
 		n.compactions.Add(-1)

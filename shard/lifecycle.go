@@ -433,8 +433,8 @@ func (p *partition) abandonWrites() {
 	}
 	clear(p.inFlight)
 	p.inFlight = p.inFlight[:0]
-	clear(p.committed)
-	p.committed, p.parked, p.backlog = p.committed[:0], 0, nil
+	p.dropCommitted()
+	p.parked, p.backlog = 0, nil
 }
 
 // closeIfIdle goes on with a close, or with the installation of a checkpoint, once nothing uses the store.

@@ -119,6 +119,10 @@ func (sh *Shard) relieveLog() {
 		sh.salvage(p)
 		return
 	}
+	p.settle()
+	if p.state != replicaOpen {
+		return
+	}
 	sh.relieving = true
 	p.refs++
 	store := p.store

@@ -13,23 +13,44 @@ import (
 // partition is everything the owning shard keeps of one replica. Only its loop touches it; lane jobs hold what they need of
 // it (the store, an iterator) and count in refs, so that the store is closed after the last of them has come back.
 type partition struct {
-	gpid     proto.GPID
-	shard    *Shard
-	app      proto.AppInfo
-	settings tableenv.Settings
-	// throttles are nil when the table has none.
-	throttles *throttles
-	tuned     engine.Tuning // what the store has
-	tuning    bool          // it is being given something
-	compact   compaction
+	// What every request needs comes first, in few cache lines.
+	gpid      proto.GPID
+	shard     *Shard
+	replica   *consensus.Replica
+	store     engine.Store
+	throttles *throttles // nil when the table has none
+	parked    int        // of committed, that wait for space on the disk; see park
+	state     lifecycle
+	pending   pendingWork
+	reading   bool // an atomic operation's record is being read in the lane; queue waits
+	leading   bool // this replica is primary, and was at the last change
+
+	// Writes. current is the mutation that this turn is building, inFlight those proposed and not yet applied, oldest first.
+	current       *mutationOps
+	inFlight      []*mutationOps
+	lastTimestamp int64                // microseconds, of the newest mutation
+	committed     []consensus.Mutation // in order, to be applied at the end of this turn, or when enough are gathered
+	gathered      gathering
+	queue         []queuedWrite
+	migrating     *migration           // to another data directory
+	backlog       []consensus.Mutation // that wait for room in the log; see appendLater
+	found         proto.Decree         // what it had prepared when it became primary
+	slowAfter     int64                // nanoseconds from which on a request is explained in the slow log
+	overlay       overlay
+	hotReads      hotCounter
+	hotWrites     hotCounter
+	meter         meter
+	env           rrdb.Env // as of this turn; see freshEnv
+	settings      tableenv.Settings
+
+	app     proto.AppInfo
+	tuned   engine.Tuning // what the store has
+	tuning  bool          // it is being given something
+	compact compaction
 	// described is when meta described app, unix milliseconds; recorded is what the record on disk says.
 	described int64
 	recorded  replicaRecord
-	env       rrdb.Env // as of this turn; see freshEnv
 	dir       replicaDir
-	store     engine.Store
-	replica   *consensus.Replica
-	state     lifecycle
 	failure   string       // why state is failed
 	ballot    proto.Ballot // of the newest configuration that is on disk; older ones are never acted on again
 
@@ -49,26 +70,11 @@ type partition struct {
 	getCalls []getCall
 	getLimit int // keys that the next store call may take; see maxGets
 
-	// Writes. current is the mutation that this turn is building, inFlight those proposed and not yet applied, oldest first.
-	current       *mutationOps
-	inFlight      []*mutationOps
-	lastTimestamp int64 // microseconds, of the newest mutation
-	queue         []queuedWrite
-	queueArgs     []byte // arguments of queue, copied
-	reading       bool   // an atomic operation's record is being read in the lane; queue waits
-	overlay       overlay
-
-	committed   []consensus.Mutation // in order, to be applied at the end of this turn
-	committedAt int64                // when the first of them was
-	parked      int                  // of committed, that wait for space on the disk; see park
-	backlog     []consensus.Mutation // that wait for room in the log; see appendLater
-	effects     consensus.Effects
+	queueArgs []byte // arguments of queue, copied
 
 	// As one of several members.
-	leading     bool         // this replica is primary, and was at the last change
-	reigns      int          // how often it ceased to be
-	found       proto.Decree // what it had prepared when it became primary
-	idleSince   int64        // loop time in nanoseconds; when it became inactive
+	reigns      int   // how often it ceased to be primary
+	idleSince   int64 // loop time in nanoseconds; when it became inactive
 	learners    map[proto.NodeID]*learnerAid
 	endFetch    context.CancelFunc // not nil while a checkpoint is being copied here
 	installing  *checkpointFetched // it is here and waits for the store to be idle
@@ -76,16 +82,9 @@ type partition struct {
 	movingAside bool
 	// checkpointing: one that is to be kept is being made.
 	checkpointing bool
-	migrating     *migration // to another data directory
 
 	told     trafficTold
 	scanners scanTable
-	pending  pendingWork
-
-	meter     meter
-	hotReads  hotCounter
-	hotWrites hotCounter
-	slowAfter int64 // nanoseconds from which on a request is explained in the slow log
 }
 
 // lifecycle is where a replica stands on its way from a directory to serving.

@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"pegasus/consensus"
 	"pegasus/consensus/mutlog"
 	"pegasus/engine"
 	"pegasus/netcore/lane"
@@ -42,6 +43,7 @@ type Shard struct {
 
 	// Scratch and free lists, so that the steady state allocates nothing.
 	mutations    []*mutationOps
+	effects      []*consensus.Effects
 	batchMemory  batchMemory
 	getJobs      []*getJob
 	atomicGets   engine.GetBatch
@@ -62,6 +64,7 @@ type Shard struct {
 
 	surveying, relieving, choring, sizing bool                // a background job of that kind is under way
 	parked, parkedBytes                   int                 // requests that throttles hold back
+	gathered                              int                 // mutations that are committed and not applied
 	denying                               bool                // clients get no answers; see remote command replica.deny-client
 	draining, stopped                     bool                // see Node.Stop
 	silent                                bool                // replicas take no more steps

@@ -191,11 +191,11 @@ func (p *partition) explainRange(j *rangeJob, now int64, bytes int) {
 }
 
 func (p *partition) explainWrite(m *mutationOps, w *writeOp, now int64) {
-	s := stages{queue: m.proposed - w.call.at, apply: now - p.committedAt}
+	s := stages{queue: m.proposed - w.call.at, apply: now - p.gathered.since}
 	if m.logged != 0 {
-		s.log, s.peers = m.logged-m.proposed, p.committedAt-m.logged
+		s.log, s.peers = m.logged-m.proposed, p.gathered.since-m.logged
 	} else {
-		s.peers = p.committedAt - m.proposed
+		s.peers = p.gathered.since - m.proposed
 	}
 	var key []byte
 	result := strconv.Itoa(len(m.ops)) + " writes in the mutation"

@@ -82,6 +82,9 @@ func (sh *Shard) checkDrained() {
 			return
 		}
 	}
+	for _, p := range sh.partitions {
+		p.settle() // what is flushed now needs not be replayed
+	}
 	sh.peers.stop()
 	sh.draining, sh.stopped, sh.silent = false, true, true
 	close(sh.drained)
