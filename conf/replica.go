@@ -47,6 +47,7 @@ type ShardLog struct {
 // Store holds what all RocksDB instances of the server share, and how each is shaped.
 type Store struct {
 	BlockCache          Size `toml:"block_cache" allow:"1MiB..16TiB"`
+	RowCache            Size `toml:"row_cache" allow:"0B..1TiB"`
 	WriteBuffer         Size `toml:"write_buffer" allow:"64KiB..4GiB"`
 	WriteBufferTotal    Size `toml:"write_buffer_total" allow:"1MiB..1TiB"`
 	MaxBackgroundJobs   int  `toml:"max_background_jobs" allow:"2..256"`
@@ -114,6 +115,7 @@ func DefaultReplica() *Replica {
 		},
 		Store: Store{
 			BlockCache:          256 * MiB,
+			RowCache:            64 * MiB,
 			WriteBuffer:         64 * MiB,
 			WriteBufferTotal:    1 * GiB,
 			MaxBackgroundJobs:   4,

@@ -144,6 +144,7 @@ func (p *partition) applyCommitted() {
 		}
 	}
 	last := p.committed[len(p.committed)-1].Decree
+	p.dropRows(batches)
 	err := p.store.Apply(last, batches...)
 	clear(batches)
 	p.shard.batchScratch = batches[:0]

@@ -19,6 +19,7 @@ func (sh *Shard) tick() {
 	now, wall := sh.loop.Now(), time.Now()
 	sh.retry()
 	stats := sh.stats
+	stats.Rows = sh.rows.Stats()
 	log := sh.log.Stats()
 	stats.LogWrites, stats.LogSyncs, stats.LogBytes = log.Writes, log.Syncs, log.Bytes
 	sh.published.Store(&stats)

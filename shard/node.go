@@ -176,7 +176,12 @@ func (n *Node) start() error {
 	n.dialer = lane.New("dialer", 1, 1)
 	n.pages = lane.New("pages", pageWorkers, pageQueue)
 	for i := range n.opts.Shards {
-		n.shards = append(n.shards, n.newShard(proto.ShardID(i)))
+		sh := n.newShard(proto.ShardID(i))
+		n.shards = append(n.shards, sh)
+		var err error
+		if sh.rows, err = newRowCache(n.opts.Rows, n.opts.Shards); err != nil {
+			return fmt.Errorf("row cache of %d bytes: %w", n.opts.Rows, err)
+		}
 	}
 	if err := n.recover(); err != nil {
 		return err

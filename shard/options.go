@@ -31,6 +31,7 @@ type Options struct {
 	Log    mutlog.Options
 	Store  rocks.Options
 	Shared rocks.SharedOptions
+	Rows   uint64 // bytes of records read lately that all shards keep together, in equal parts of at least rowcache.MinBytes; 0 = none
 
 	Window consensus.Limits // of prepared, uncommitted mutations per partition
 	Timing consensus.Timing // of leases, repetitions and hand-overs

@@ -69,6 +69,7 @@ type partition struct {
 	gets     engine.GetBatch
 	getCalls []getCall
 	getLimit int // keys that the next store call may take; see maxGets
+	rows     rowsOf
 
 	queueArgs []byte // arguments of queue, copied
 

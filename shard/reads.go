@@ -76,7 +76,7 @@ func (p *partition) runGets() {
 	}
 	began := p.shard.seen
 	if p.available() {
-		p.store.MultiGet(&p.gets, engine.TierCache)
+		p.lookUp()
 	}
 	// Asked when the store has been read: a lease that ended meanwhile makes the answers worthless.
 	now := p.shard.clock()

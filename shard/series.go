@@ -33,6 +33,9 @@ type shardSeries struct {
 	mailboxFull                                                                       *export.Counter
 	busyRatio, sessions, mailboxDepth, unanswered                                     export.Gauge
 
+	rowHits, rowMisses *export.Counter
+	rowBytes           export.Gauge
+
 	logRecords, logBytes, logFailures, logRefusals *export.Counter
 	logSize, logPending, logSegments               export.Gauge
 }
@@ -67,6 +70,9 @@ func newSeries(c *collector) *series {
 			opened:       counter("pegasus_sessions_opened_total", "Sessions opened."),
 			forwarded:    counter("pegasus_frames_forwarded_total", "Requests that arrived on another loop than that of their partition."),
 			cold:         counter("pegasus_reads_cold_total", "Range reads that had to touch storage."),
+			rowHits:      counter("pegasus_row_cache_hits_total", "Gets that the row cache answered."),
+			rowMisses:    counter("pegasus_row_cache_misses_total", "Gets that the row cache was asked for in vain."),
+			rowBytes:     gauge("pegasus_row_cache_bytes", "Bytes of the row cache in use."),
 			mutations:    counter("pegasus_mutations_proposed_total", "Mutations proposed by primaries."),
 			peerDrops:    counter("pegasus_peer_frames_dropped_total", "Frames to other servers that could not be sent."),
 			mailboxFull:  counter("pegasus_mailbox_refused_total", "Messages refused because the mailbox was full."),
@@ -129,6 +135,9 @@ func (s *shardSeries) update(a *census) {
 	}
 	s.forwarded.Set(a.stats.Forwarded)
 	s.cold.Set(a.stats.ColdReads)
+	s.rowHits.Set(a.stats.Rows.Hits)
+	s.rowMisses.Set(a.stats.Rows.Misses)
+	s.rowBytes.Set(float64(a.stats.Rows.Bytes))
 	s.mutations.Set(a.stats.Mutations)
 	s.peerDrops.Set(a.stats.PeerDrops)
 	s.logRefusals.Set(a.stats.LogRefusals)

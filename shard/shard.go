@@ -9,6 +9,7 @@ import (
 	"pegasus/consensus"
 	"pegasus/consensus/mutlog"
 	"pegasus/engine"
+	"pegasus/engine/rowcache"
 	"pegasus/netcore/lane"
 	"pegasus/netcore/loop"
 	"pegasus/netcore/proto"
@@ -37,6 +38,7 @@ type Shard struct {
 	afterLogWrite []func(error)
 	readLane      *lane.Lane
 	long          longReads
+	rows          *rowcache.Cache // nil: there is none
 
 	forwards []*forwardBatch // of this turn, by owner
 	replies  []*replyBatch   // of this turn, by the shard that has the session
@@ -47,6 +49,7 @@ type Shard struct {
 	effects      []*consensus.Effects
 	batchMemory  batchMemory
 	getJobs      []*getJob
+	misses       rowMisses
 	atomicGets   engine.GetBatch
 	atomicIndex  []int
 	keyScratch   []byte
@@ -88,6 +91,7 @@ type Stats struct {
 	LogRefusals          uint64 // mutations of a primary that the log had no room for
 	LogWrites, LogSyncs  uint64 // write calls of the shard log, and how many of them were followed by an fdatasync
 	LogBytes             uint64
+	Rows                 rowcache.Stats
 }
 
 // Message delivers one message from the mailbox.

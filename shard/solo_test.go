@@ -50,7 +50,7 @@ func (h soloHandler) Message(m *message) {
 
 func newSolo(t testing.TB, fsys disk.FS, logDir string, change ...func(*Options)) *solo {
 	t.Helper()
-	opts := Options{Shards: 2, Reads: rrdb.DefaultLimits, Logger: zap.NewNop(), Metas: []string{"none"}}
+	opts := Options{Shards: 2, Reads: rrdb.DefaultLimits, Rows: 1 << 20, Logger: zap.NewNop(), Metas: []string{"none"}}
 	for _, fn := range change {
 		fn(&opts)
 	}
@@ -62,7 +62,13 @@ func newSolo(t testing.TB, fsys disk.FS, logDir string, change ...func(*Options)
 	n.space = newSpace(fsys, 0, newDisks(nil), logDir, opts.Logger)
 	n.leases = newNodeLeases(n.id, 1, consensus.DefaultTiming())
 	for i := range opts.Shards {
-		n.shards = append(n.shards, n.newShard(proto.ShardID(i)))
+		sh := n.newShard(proto.ShardID(i))
+		n.shards = append(n.shards, sh)
+		var err error
+		if sh.rows, err = newRowCache(opts.Rows, opts.Shards); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = sh.rows.Close() })
 	}
 	l, err := loop.Start[message](loop.Config{Name: "solo", Addrs: []string{"127.0.0.1:0"}}, soloHandler{s})
 	if err != nil {

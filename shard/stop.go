@@ -132,6 +132,7 @@ func (n *Node) release() error {
 		if sh.log != nil && !sh.choring && (sh.logJob.write == nil || sh.logJob.stalled) {
 			errs = append(errs, sh.log.Close())
 		}
+		errs = append(errs, sh.rows.Close())
 	}
 	if n.shared != nil {
 		n.shared.Close()

@@ -91,6 +91,7 @@ func options(c *conf.Replica) (shard.Options, error) {
 			FlushThreads:     max(1, c.Store.MaxBackgroundJobs/4),
 			CompactThreads:   max(1, c.Store.MaxBackgroundJobs-c.Store.MaxBackgroundJobs/4),
 		},
+		Rows:           uint64(c.Store.RowCache),
 		BeaconInterval: time.Duration(c.MetaLink.BeaconInterval),
 		AckTimeout:     time.Duration(c.MetaLink.AckTimeout),
 		DialTimeout:    time.Duration(c.MetaLink.DialTimeout),

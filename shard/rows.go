@@ -1,0 +1,93 @@
+package shard
+
+import (
+	"pegasus/engine"
+	"pegasus/engine/rowcache"
+)
+
+// Rows that were read lately are answered without the store. The loop that reads is the one that applies, so a row leaves the cache
+// in the same step in which the store changes, and nothing else does: what a compaction drops as expired, expires in the cache as
+// well, for a row carries its expiry. Compactions that change what is not expired (a default TTL, rules of the table) are why tables
+// with those have no rows here.
+
+// rowsOf says which store's rows a partition has in the shard's cache.
+type rowsOf struct {
+	store  engine.Store // whose rows they are; nil: there are none
+	tenant uint32       // under which they are
+}
+
+// cachesRows tells whether the table's records change by the hand of the loop only.
+func (p *partition) cachesRows() bool {
+	s := &p.settings
+	return p.shard.rows != nil && s.DefaultTTL == 0 && s.Rules == nil && !s.NoBlockCache
+}
+
+// lookUp fills in what p.gets asks for, as far as it is in memory.
+func (p *partition) lookUp() {
+	if !p.cachesRows() {
+		p.rows = rowsOf{} // what is there may be out of date when rows are cached again
+		p.store.MultiGet(&p.gets, engine.TierCache)
+		return
+	}
+	rows := p.shard.rows
+	if p.rows.store != p.store {
+		p.rows = rowsOf{store: p.store, tenant: rows.Tenant()}
+	}
+	misses := &p.shard.misses
+	misses.reset()
+	for i := range p.gets.Len() {
+		key := p.gets.Key(i)
+		if value, ok := rows.Get(p.rows.tenant, key); ok {
+			p.gets.SetFound(i, value)
+		} else {
+			misses.gets.Add(key)
+			misses.index = append(misses.index, i)
+		}
+	}
+	if len(misses.index) == 0 {
+		return
+	}
+	p.store.MultiGet(&misses.gets, engine.TierCache)
+	for k, i := range misses.index {
+		outcome := misses.gets.Outcome(k)
+		if outcome != engine.Found {
+			p.gets.SetOutcome(i, outcome, misses.gets.Err(k))
+			continue
+		}
+		value := misses.gets.Value(k)
+		p.gets.SetFound(i, value)
+		rows.Put(p.rows.tenant, p.gets.Key(i), value)
+	}
+	trimGets(&misses.gets)
+}
+
+// rowMisses are the gets of a turn that the row cache does not answer, with their places among all.
+type rowMisses struct {
+	gets  engine.GetBatch
+	index []int
+}
+
+func (m *rowMisses) reset() {
+	m.gets.Reset()
+	m.index = m.index[:0]
+}
+
+// dropRows forgets what batches, which are about to be applied, change.
+func (p *partition) dropRows(batches [][]byte) {
+	if p.rows.store == nil {
+		return
+	}
+	for _, b := range batches {
+		for r := engine.ReadBatch(b); r.Next(); {
+			p.shard.rows.Drop(p.rows.tenant, r.Record().Key)
+		}
+	}
+}
+
+// newRowCache makes the cache of one of so many shards; nil when the node has none.
+func newRowCache(total uint64, shards int) (*rowcache.Cache, error) {
+	if total == 0 {
+		return nil, nil
+	}
+	return rowcache.New(min(max(total/uint64(shards), rowcache.MinBytes), rowcache.MaxBytes))
+}
