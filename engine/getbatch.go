@@ -1,5 +1,7 @@
 package engine
 
+import "unsafe"
+
 // GetBatch collects point lookups so that a loop pays one call into the store for all of a turn. Keys and values live in
 // two arenas; after the first uses a batch allocates nothing. It has one owner at a time.
 type GetBatch struct {
@@ -8,6 +10,8 @@ type GetBatch struct {
 	vals    []byte
 	results []GetResult
 	errs    []getError // failures only
+	handles []unsafe.Pointer
+	single  *GetBatch // for Gather, where a store takes only its own keys
 }
 
 // GetResult is how the lookup of one key ended. Off and Len place its value in the arena of values. It holds no Go
@@ -97,6 +101,52 @@ func (b *GetBatch) SetOutcome(i int, o Outcome, err error) {
 // Arenas opens the batch to an implementation of Store.
 func (b *GetBatch) Arenas() GetArenas {
 	return GetArenas{Keys: b.keys, Ends: b.ends, Vals: b.vals, Results: b.results}
+}
+
+// Handles returns room for n pointers of a store, for one call. They must not be to memory of Go. For implementations of Gatherer.
+func (b *GetBatch) Handles(n int) []unsafe.Pointer {
+	if cap(b.handles) < n {
+		b.handles = make([]unsafe.Pointer, max(n, 2*cap(b.handles)))
+	}
+	return b.handles[:n]
+}
+
+// Gatherer is a Store that can look up keys of many stores of its kind at once.
+type Gatherer interface {
+	// Gather looks up key i of b in stores[i], in memory, as Store.MultiGet does with TierCache; nil leaves a key alone. It returns
+	// false, having done nothing, when one of the stores is of another kind.
+	Gather(b *GetBatch, stores []Store) bool
+}
+
+// Gather looks up key i in stores[i], in memory, as Store.MultiGet does with TierCache, and in one call if the stores can do that.
+// A key whose store is nil is left alone. A loop with many stores pays one call for all of a turn, and the stores can fetch what
+// they need of memory side by side.
+func (b *GetBatch) Gather(stores []Store) {
+	for _, s := range stores {
+		if s == nil {
+			continue
+		}
+		if g, ok := s.(Gatherer); ok && g.Gather(b, stores) {
+			return
+		}
+		break
+	}
+	if b.single == nil {
+		b.single = &GetBatch{}
+	}
+	one := b.single
+	for i, s := range stores {
+		if s == nil {
+			continue
+		}
+		one.Reset()
+		one.Add(b.Key(i))
+		if s.MultiGet(one, TierCache); one.Outcome(0) == Found {
+			b.SetFound(i, one.Value(0))
+		} else {
+			b.SetOutcome(i, one.Outcome(0), one.Err(0))
+		}
+	}
 }
 
 // SetValues hands the arena of values back after a store appended to it. For implementations of Store.

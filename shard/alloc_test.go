@@ -70,11 +70,7 @@ func (h *hot) serve() {
 
 // work is Shard.Turn up to the point where log and mailboxes take over.
 func (h *hot) work() {
-	for i := 0; i < len(h.sh.touched); i++ {
-		h.sh.touched[i].turn()
-	}
-	clear(h.sh.touched)
-	h.sh.touched = h.sh.touched[:0]
+	h.sh.workOff()
 }
 
 // synced says to consensus what the log would say after its write, like logJob.deliver. It leaves out the look for chores,

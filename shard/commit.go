@@ -120,7 +120,7 @@ func (p *partition) dropCommitted() {
 func (p *partition) gathers(now int64) bool {
 	n := len(p.committed)
 	return n > 0 && n < gatherMutations && p.gathered.bytes < gatherBytes && p.gathered.owed == 0 && now-p.gathered.since < gatherTime &&
-		p.shard.gathered < maxGathered && p.parked == 0 && len(p.getCalls) == 0 && p.state == replicaOpen &&
+		p.shard.gathered < maxGathered && p.parked == 0 && p.pending&workRead == 0 && p.state == replicaOpen &&
 		p.replica.Role() == consensus.Secondary
 }
 
@@ -353,7 +353,13 @@ func (j *logJob) deliver(sh *Shard) {
 	sh.logMeter.wrote(j.took, records, bytes)
 	sh.logPace.wrote(sh, records)
 	now := sh.turnStart()
-	for _, d := range moved {
+	for i, d := range moved {
+		if i%warmAhead == 0 && sh.cold() {
+			for _, d := range moved[i:min(i+warmAhead, len(moved))] {
+				sh.warm.add(sh.partitions[d.GPID])
+			}
+			sh.warm.fetch()
+		}
 		p := sh.partitions[d.GPID]
 		switch {
 		case p == nil || p.state != replicaOpen:

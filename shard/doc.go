@@ -7,7 +7,7 @@
 //	session.go    bytes of a session are cut into frames and told apart by their first bytes
 //	dispatch.go   a frame goes to the owner of its partition: this shard, or another one by mailbox (forward.go)
 //	admission.go  the checks of the replication layer, in the order of the recordings
-//	reads.go      gets of a turn become one store call per partition; misses go to the read lane
+//	reads.go      gets of a turn become one call into all their stores; misses go to the read lane
 //	ranges.go     range reads and scanners, run in slices
 //	writes.go     writes of a turn become one mutation per partition; atomic operations see what is in flight (overlay.go)
 //	commit.go     effects of consensus: shard log, store, replies

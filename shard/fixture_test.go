@@ -185,11 +185,14 @@ func (sh *Shard) unquiet() (why string) {
 			why = "session with " + strconv.Itoa(st.inFlight) + " in flight"
 		}
 	})
+	if len(sh.gets.calls) > 0 || sh.gets.batch.Len() > 0 || len(sh.gets.cold) > 0 {
+		why = "gets are waiting"
+	}
 	for g, p := range sh.partitions {
 		switch {
 		case len(p.inFlight) > 0 || p.current != nil || len(p.committed) > 0:
 			why = g.String() + " has mutations in flight"
-		case len(p.queue) > 0 || p.reading || len(p.getCalls) > 0 || p.gets.Len() > 0:
+		case len(p.queue) > 0 || p.reading:
 			why = g.String() + " has requests waiting"
 		case len(p.overlay.entries) > p.overlay.gone:
 			why = g.String() + " has overlay entries"

@@ -201,7 +201,7 @@ func TestManyLargeGetsInOneTurn(t *testing.T) {
 		}
 	}
 	c.quiet()
-	if kept := onPartition(c.node, g, func(p *partition) int { return cap(p.gets.Arenas().Vals) }); kept > maxKeptGets {
+	if kept := onPartition(c.node, g, func(p *partition) int { return cap(p.shard.gets.batch.Arenas().Vals) }); kept > maxKeptGets {
 		t.Errorf("%d bytes kept", kept)
 	}
 }

@@ -13,7 +13,7 @@ import (
 // partition is everything the owning shard keeps of one replica. Only its loop touches it; lane jobs hold what they need of
 // it (the store, an iterator) and count in refs, so that the store is closed after the last of them has come back.
 type partition struct {
-	// What every request needs comes first, in few cache lines.
+	// What every request needs comes first, in few cache lines; see warm.go, which names one field of each.
 	gpid      proto.GPID
 	shard     *Shard
 	replica   *consensus.Replica
@@ -40,6 +40,7 @@ type partition struct {
 	hotReads      hotCounter
 	hotWrites     hotCounter
 	meter         meter
+	rows          rowsOf
 	env           rrdb.Env // as of this turn; see freshEnv
 	settings      tableenv.Settings
 
@@ -64,12 +65,6 @@ type partition struct {
 	again      *reassignment         // meta's newest word on a replica that is closing
 	discarding *proto.Discard        // what to do with its files when it is closed: nil, they stay
 	refs       int                   // lane jobs and iterators that use the store
-
-	// Reads of this turn.
-	gets     engine.GetBatch
-	getCalls []getCall
-	getLimit int // keys that the next store call may take; see maxGets
-	rows     rowsOf
 
 	queueArgs []byte // arguments of queue, copied
 

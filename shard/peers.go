@@ -257,7 +257,11 @@ func (sh *Shard) takeReplFrame(from proto.NodeID, body []byte) error {
 	}
 	body = body[1:]
 	m := &sh.peers.arrived
+	warmed := 0 // bytes from the beginning of body
 	for len(body) > 0 {
+		if warmed <= 0 && sh.cold() {
+			warmed = sh.warmMessages(body)
+		}
 		n, err := proto.ParseReplMessage(body, m)
 		if err != nil {
 			return err
@@ -268,6 +272,7 @@ func (sh *Shard) takeReplFrame(from proto.NodeID, body []byte) error {
 			sh.node.shards[owner].deliverLater(&strayMessage{from: from, bytes: append([]byte(nil), body[:n]...)})
 		}
 		body = body[n:]
+		warmed -= n
 	}
 	return nil
 }

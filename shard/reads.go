@@ -10,14 +10,24 @@ import (
 	"pegasus/shard/rrdb"
 )
 
-// getCall is a get or ttl that waits for the store call of this turn. Its key is in partition.gets at the same index.
+// getCall is a get or ttl that waits for the store call of this turn. Its key is at the same index of the batch.
 type getCall struct {
+	p      *partition
 	call   call
 	ttl    bool
 	backup bool // the client takes an answer that may be old
 }
 
-// get takes a GET or TTL that was admitted. All of a turn's for one partition are looked up in one store call.
+// turnGets are the gets of this turn, of all partitions, in the order in which they came: one call looks all of them up.
+type turnGets struct {
+	batch  engine.GetBatch
+	calls  []getCall
+	stores []engine.Store // of each; nil when it takes part in nothing now
+	limit  int            // keys that the next call may take; see maxGets
+	cold   []*getJob      // of the call under way, one per partition
+}
+
+// get takes a GET or TTL that was admitted.
 func (p *partition) get(d dest, req *proto.Request) {
 	key, err := proto.DecodeBlobArg(req.Args)
 	if err != nil {
@@ -30,11 +40,12 @@ func (p *partition) get(d dest, req *proto.Request) {
 		p.shard.endReply(&c, rrdb.AppendInvalidKeyReply(buf, p.freshEnv(), req.Code), mark)
 		return
 	}
-	if len(p.getCalls) >= max(p.getLimit, minGets) {
-		p.runGets()
+	t := &p.shard.gets
+	if len(t.calls) >= max(t.limit, minGets) {
+		p.shard.runGets()
 	}
-	p.gets.Add(key)
-	p.getCalls = append(p.getCalls, getCall{call: call{dest: d, to: req.ReplyTo()}, ttl: req.Code == proto.CodeTTL, backup: req.Backup})
+	t.batch.Add(key)
+	t.calls = append(t.calls, getCall{p: p, call: call{dest: d, to: req.ReplyTo()}, ttl: req.Code == proto.CodeTTL, backup: req.Backup})
 	p.note(workRead)
 }
 
@@ -66,57 +77,81 @@ func readFailure(err error) proto.ErrCode {
 }
 
 // runGets answers the gets of this turn from memory and hands the rest to the read lane.
-func (p *partition) runGets() {
-	if len(p.getCalls) == 0 {
+func (sh *Shard) runGets() {
+	t := &sh.gets
+	if len(t.calls) == 0 {
 		return
 	}
-	n := len(p.getCalls)
-	for i := p.hotReads.sample(0, n); i < n; i = p.hotReads.sample(i+1, n) {
-		p.hotReads.count(p.gets.Key(i))
+	for i := range t.calls {
+		p := t.calls[i].p
+		if p.hotReads.sample(0, 1) == 0 {
+			p.hotReads.count(t.batch.Key(i))
+		}
+		var store engine.Store
+		if p.available() {
+			store = p.store
+		}
+		t.stores = append(t.stores, store)
 	}
-	began := p.shard.seen
-	if p.available() {
-		p.lookUp()
-	}
-	// Asked when the store has been read: a lease that ended meanwhile makes the answers worthless.
-	now := p.shard.clock()
-	may := p.mayAnswer(now)
-	env := p.freshEnv()
-	counted := p.newRun(&p.getCalls[0].call, now)
-	var cold *getJob
-	for i := range p.getCalls {
-		g := &p.getCalls[i]
+	began := sh.seen
+	sh.lookUp()
+	// Asked when the stores have been read: a lease that ended meanwhile makes the answers worthless.
+	now := sh.clock()
+	var may permission
+	var env *rrdb.Env
+	var counted run
+	for i := range t.calls {
+		g := &t.calls[i]
+		p := g.p
+		if i == 0 || p != t.calls[i-1].p {
+			counted.end()
+			may, env, counted = p.mayAnswer(now), p.freshEnv(), p.newRun(&g.call, now)
+		}
+		outcome := t.batch.Outcome(i)
 		switch {
 		case !may.read(g.backup):
-			p.shard.fail(&g.call, proto.ErrInvalidState)
-		case p.gets.Outcome(i) == engine.WouldBlock:
-			if cold == nil {
-				cold = p.newGetJob()
-				cold.submitted = now
-			}
-			cold.gets.Add(p.gets.Key(i))
+			sh.fail(&g.call, proto.ErrInvalidState)
+		case outcome == engine.WouldBlock:
+			cold := t.coldJob(p, now)
+			cold.gets.Add(t.batch.Key(i))
 			cold.calls = append(cold.calls, *g)
 		default:
-			if !p.answerGet(g, env, p.gets.Outcome(i), p.gets.Value(i), p.gets.Err(i)) {
+			if !p.answerGet(g, env, outcome, t.batch.Value(i), t.batch.Err(i)) {
 				continue
 			}
 			counted.next(&g.call)
-			counted.add(len(p.gets.Key(i)) + len(p.gets.Value(i)))
+			counted.add(len(t.batch.Key(i)) + len(t.batch.Value(i)))
 			if p.curious(&g.call, now) {
-				p.explainGet(g, p.gets.Key(i), p.gets.Outcome(i), len(p.gets.Value(i)), stages{queue: began - g.call.at, store: now - began}, now)
+				p.explainGet(g, t.batch.Key(i), outcome, len(t.batch.Value(i)), stages{queue: began - g.call.at, store: now - began}, now)
 			}
 		}
 	}
 	counted.end()
-	perKey := len(p.gets.Arenas().Vals)/len(p.getCalls) + 1
-	p.getLimit = min(max(2*p.getLimit, minGets), getBytes/perKey, maxGets)
-	p.shard.stats.Gets += uint64(len(p.getCalls))
-	clear(p.getCalls)
-	p.getCalls = p.getCalls[:0]
-	trimGets(&p.gets)
-	if cold != nil {
-		p.shard.submitRead(p, cold)
+	perKey := len(t.batch.Arenas().Vals)/len(t.calls) + 1
+	t.limit = min(max(2*t.limit, minGets), getBytes/perKey, maxGets)
+	sh.stats.Gets += uint64(len(t.calls))
+	clear(t.calls)
+	clear(t.stores)
+	t.calls, t.stores = t.calls[:0], t.stores[:0]
+	trimGets(&t.batch)
+	for i, job := range t.cold {
+		t.cold[i] = nil
+		sh.submitRead(job.partition, job)
 	}
+	t.cold = t.cold[:0]
+}
+
+// coldJob returns the job for what must be read from a partition's storage.
+func (t *turnGets) coldJob(p *partition, now int64) *getJob {
+	for _, job := range t.cold {
+		if job.partition == p {
+			return job
+		}
+	}
+	job := p.newGetJob()
+	job.submitted = now
+	t.cold = append(t.cold, job)
+	return job
 }
 
 // answerGet replies to a get with what was read, or refuses it and says false when the store failed.

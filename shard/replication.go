@@ -206,10 +206,21 @@ func (sh *Shard) tickReplicas() {
 		return
 	}
 	for _, p := range sh.partitions {
+		sh.ticked = append(sh.ticked, p)
+	}
+	for i, p := range sh.ticked {
+		if i%warmAhead == 0 {
+			for _, p := range sh.ticked[i:min(i+warmAhead, len(sh.ticked))] {
+				sh.warm.add(p)
+			}
+			sh.warm.fetch()
+		}
 		if p.state == replicaOpen {
 			p.step(&consensus.Event{Kind: consensus.EventTick})
 		}
 	}
+	clear(sh.ticked)
+	sh.ticked = sh.ticked[:0]
 	sh.loop.After(sh.opts.Timing.Announce, sh.tickReplicas)
 }
 

@@ -22,54 +22,65 @@ func (p *partition) cachesRows() bool {
 	return p.shard.rows != nil && s.DefaultTTL == 0 && s.Rules == nil && !s.NoBlockCache
 }
 
-// lookUp fills in what p.gets asks for, as far as it is in memory.
-func (p *partition) lookUp() {
-	if !p.cachesRows() {
-		p.rows = rowsOf{} // what is there may be out of date when rows are cached again
-		p.store.MultiGet(&p.gets, engine.TierCache)
+// lookUp fills in what the gets of this turn ask for, as far as it is in memory.
+func (sh *Shard) lookUp() {
+	t := &sh.gets
+	if sh.rows == nil {
+		t.batch.Gather(t.stores)
 		return
 	}
-	rows := p.shard.rows
-	if p.rows.store != p.store {
-		p.rows = rowsOf{store: p.store, tenant: rows.Tenant()}
-	}
-	misses := &p.shard.misses
+	misses := &sh.misses
 	misses.reset()
-	for i := range p.gets.Len() {
-		key := p.gets.Key(i)
-		if value, ok := rows.Get(p.rows.tenant, key); ok {
-			p.gets.SetFound(i, value)
-		} else {
-			misses.gets.Add(key)
-			misses.index = append(misses.index, i)
+	for i, store := range t.stores {
+		p, key := t.calls[i].p, t.batch.Key(i)
+		switch {
+		case store == nil:
+			continue
+		case !p.cachesRows():
+			p.rows = rowsOf{} // what is there may be out of date when rows are cached again
+		case p.rows.store != store:
+			p.rows = rowsOf{store: store, tenant: sh.rows.Tenant()}
+			fallthrough
+		default:
+			if value, ok := sh.rows.Get(p.rows.tenant, key); ok {
+				t.batch.SetFound(i, value)
+				continue
+			}
 		}
+		misses.gets.Add(key)
+		misses.stores = append(misses.stores, store)
+		misses.index = append(misses.index, i)
 	}
 	if len(misses.index) == 0 {
 		return
 	}
-	p.store.MultiGet(&misses.gets, engine.TierCache)
+	misses.gets.Gather(misses.stores)
 	for k, i := range misses.index {
 		outcome := misses.gets.Outcome(k)
 		if outcome != engine.Found {
-			p.gets.SetOutcome(i, outcome, misses.gets.Err(k))
+			t.batch.SetOutcome(i, outcome, misses.gets.Err(k))
 			continue
 		}
 		value := misses.gets.Value(k)
-		p.gets.SetFound(i, value)
-		rows.Put(p.rows.tenant, p.gets.Key(i), value)
+		t.batch.SetFound(i, value)
+		if p := t.calls[i].p; p.rows.store != nil {
+			sh.rows.Put(p.rows.tenant, t.batch.Key(i), value)
+		}
 	}
+	clear(misses.stores)
 	trimGets(&misses.gets)
 }
 
 // rowMisses are the gets of a turn that the row cache does not answer, with their places among all.
 type rowMisses struct {
-	gets  engine.GetBatch
-	index []int
+	gets   engine.GetBatch
+	stores []engine.Store
+	index  []int
 }
 
 func (m *rowMisses) reset() {
 	m.gets.Reset()
-	m.index = m.index[:0]
+	m.stores, m.index = m.stores[:0], m.index[:0]
 }
 
 // dropRows forgets what batches, which are about to be applied, change.

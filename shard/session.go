@@ -51,8 +51,15 @@ func (sh *Shard) Data(s *loop.Session, in []byte) (consumed, need int, err error
 	}
 	native := st.dialect == proto.DialectRDSN
 	var req proto.Request
+	warmed := len(in)
+	if sh.cold() {
+		warmed = 0
+	}
 	for consumed < len(in) && !s.Congested() {
 		var n int
+		if consumed >= warmed {
+			warmed = consumed + sh.warmFrames(in[consumed:], native)
+		}
 		frame := in[consumed:]
 		if native {
 			n, need, err = proto.ParseRDSN(frame, sh.opts.Limits.MaxFrame, &req)

@@ -47,6 +47,9 @@ type Shard struct {
 	// Scratch and free lists, so that the steady state allocates nothing.
 	mutations    []*mutationOps
 	effects      []*consensus.Effects
+	gets         turnGets
+	warm         warmer
+	ticked       []*partition
 	batchMemory  batchMemory
 	getJobs      []*getJob
 	misses       rowMisses
@@ -100,11 +103,7 @@ func (sh *Shard) Message(m *message) { (*m).deliver(sh) }
 // Turn works off what the turn has brought, in the order that lets one thing feed the next: commits change the stores and
 // free the pipeline, writes become mutations, mutations go to the log, gets see every commit, replies and forwards leave.
 func (sh *Shard) Turn() {
-	for i := 0; i < len(sh.touched); i++ {
-		sh.touched[i].turn()
-	}
-	clear(sh.touched)
-	sh.touched = sh.touched[:0]
+	sh.workOff()
 	sh.startLogWrite()
 	sh.peers.flush()
 	sh.sendBatches()
@@ -113,13 +112,24 @@ func (sh *Shard) Turn() {
 	}
 }
 
+// workOff is the turn of the partitions.
+func (sh *Shard) workOff() {
+	for i := 0; i < len(sh.touched); {
+		for ; i < len(sh.touched); i++ {
+			sh.touched[i].turn()
+		}
+		sh.runGets() // a store that fails touches its partition once more
+	}
+	clear(sh.touched)
+	sh.touched = sh.touched[:0]
+}
+
 func (p *partition) turn() {
 	if len(p.committed) == 0 || !p.gathers(p.shard.clock()) {
 		p.applyCommitted()
 	}
 	p.drainQueue()
 	p.propose()
-	p.runGets()
 	if p.pending&workPersist != 0 {
 		p.adoptConfig()
 	}

@@ -3,6 +3,8 @@ package rocks
 // #cgo CXXFLAGS: -std=c++17 -Wall -Wextra
 // #cgo noescape pg_multiget
 // #cgo nocallback pg_multiget
+// #cgo noescape pg_gather
+// #cgo nocallback pg_gather
 // #cgo noescape pg_apply
 // #cgo nocallback pg_apply
 // #cgo noescape pg_iter_new

@@ -145,6 +145,8 @@ func (o Options) database() *grocksdb.Options {
 	db.SetBytesPerSync(1 << 20)
 	// An iterator that is the last user of a file or memtable leaves freeing it to a background thread: loops close iterators.
 	db.AvoidUnnecessaryBlockingIO(true)
+	// The default would reserve 4 MiB of disk per store.
+	db.SetManifestPreallocationSize(64 << 10)
 	// RocksDB's default depends on how it was compiled. A store's log is bounded to 8 MiB.
 	db.SetInfoLogLevel(grocksdb.InfoInfoLogLevel)
 	db.SetMaxLogFileSize(4 << 20)

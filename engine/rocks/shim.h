@@ -73,6 +73,11 @@ void pg_store_free(pg_store *s);
 uint64_t pg_multiget(pg_store *s, const char *keys, const uint32_t *ends, int n, int flags, int retry, char *vals,
                      uint64_t used, uint64_t cap, pg_result *results, pg_status *st);
 
+// Looks up key i in stores[i], in memory only; the rest as pg_multiget does it. nullptr leaves a result as it is. The stores are walked
+// through first, so that what they need of memory comes side by side and not one line after the other.
+uint64_t pg_gather(void *const *stores, const char *keys, const uint32_t *ends, int n, int retry, char *vals, uint64_t used,
+                   uint64_t cap, pg_result *results, pg_status *st);
+
 // Writes a write batch given in RocksDB's representation, without WAL.
 void pg_apply(pg_store *s, const char *rep, size_t len, pg_status *st);
 

@@ -32,30 +32,34 @@ import (
 // Store implements engine.Store. It owns every handle below and frees them in Close, in the one order that RocksDB
 // allows: shim, column families, database, options.
 type Store struct {
-	dir  string
-	o    Options
-	opts *optionSet
-	db   *grocksdb.DB
-	data *grocksdb.ColumnFamilyHandle
-	meta *grocksdb.ColumnFamilyHandle
-
+	// What lookups and applies need, in one cache line.
 	c       *C.pg_store
-	state   *C.pg_state
+	gate    gate
+	applied atomic.Int64
 	metaID  uint32
+	noFill  atomic.Bool
+	broken  atomic.Bool // an Apply failed
 	version engine.DataVersion
 
-	gate      gate
+	dir   string
+	o     Options
+	opts  *optionSet
+	db    *grocksdb.DB
+	data  *grocksdb.ColumnFamilyHandle
+	meta  *grocksdb.ColumnFamilyHandle
+	state *C.pg_state
+
 	iters     atomic.Int64
-	applied   atomic.Int64
 	compacted atomic.Int64 // unix milliseconds
-	noFill    atomic.Bool
 	tuning    atomic.Pointer[engine.Tuning]
 	rules     atomic.Pointer[engine.Rules]
-	broken    atomic.Bool // an Apply failed
-	batch     []byte      // the representation of the batch being applied, reused
+	batch     []byte // the representation of the batch being applied, reused
 }
 
-var _ engine.Store = (*Store)(nil)
+var (
+	_ engine.Store    = (*Store)(nil)
+	_ engine.Gatherer = (*Store)(nil)
+)
 
 // maxGetBytes bounds the values of one GetBatch. A lookup past it fails; callers ask for less.
 const maxGetBytes = 1 << 30
@@ -84,31 +88,92 @@ func (s *Store) MultiGet(b *engine.GetBatch, tier engine.Tier) {
 		used := C.pg_multiget(s.c, chars(a.Keys), (*C.uint32_t)(unsafe.SliceData(a.Ends)), C.int(len(a.Ends)), flags, retry,
 			chars(a.Vals), C.uint64_t(len(a.Vals)), C.uint64_t(cap(a.Vals)), (*C.pg_result)(unsafe.Pointer(unsafe.SliceData(a.Results))), &st)
 		a.Vals = a.Vals[:used]
-		missing := uint64(0)
-		for i := range a.Results {
-			if a.Results[i].Outcome == C.PG_TOO_SMALL {
-				missing += uint64(a.Results[i].Len)
-			}
-		}
-		if missing == 0 {
+		if !growValues(b, &a) {
 			break
 		}
-		if uint64(len(a.Vals))+missing > maxGetBytes {
-			refuseMissing(b, a.Results)
-			break
-		}
-		// Twice as much, for values that grow under our hands and for the next batch.
-		a.Vals = append(make([]byte, 0, 2*(uint64(len(a.Vals))+missing)), a.Vals...)
 		retry = 1
 	}
 	b.SetValues(a.Vals)
-	if err := statusErr(&st); err != nil {
+	failUnread(b, &a, &st)
+}
+
+// growValues makes room for the values that found none, if there are such, and tells whether they are to be asked for once more.
+func growValues(b *engine.GetBatch, a *engine.GetArenas) bool {
+	missing := uint64(0)
+	for i := range a.Results {
+		if a.Results[i].Outcome == C.PG_TOO_SMALL {
+			missing += uint64(a.Results[i].Len)
+		}
+	}
+	if missing == 0 {
+		return false
+	}
+	if uint64(len(a.Vals))+missing > maxGetBytes {
+		refuseMissing(b, a.Results)
+		return false
+	}
+	// Twice as much, for values that grow under our hands and for the next batch.
+	a.Vals = append(make([]byte, 0, 2*(uint64(len(a.Vals))+missing)), a.Vals...)
+	return true
+}
+
+// failUnread gives the lookups that failed the error of the call.
+func failUnread(b *engine.GetBatch, a *engine.GetArenas, st *C.pg_status) {
+	if err := statusErr(st); err != nil {
 		for i := range a.Results {
 			if a.Results[i].Outcome == engine.Failed && b.Err(i) == nil {
 				b.SetOutcome(i, engine.Failed, err)
 			}
 		}
 	}
+}
+
+// Gather implements engine.Gatherer.
+func (s *Store) Gather(b *engine.GetBatch, stores []engine.Store) bool {
+	handles := b.Handles(len(stores))
+	for i, other := range stores {
+		handles[i] = nil
+		if other == nil {
+			continue
+		}
+		o, ok := other.(*Store)
+		if !ok {
+			return false
+		}
+		// Nothing here waits for what is read, so the stores' lines are fetched side by side.
+		handles[i] = unsafe.Pointer(o.c)
+	}
+	for i, other := range stores {
+		if other != nil && !other.(*Store).gate.enter() {
+			b.SetOutcome(i, engine.Failed, engine.ErrClosed)
+			handles[i] = nil
+		}
+	}
+	gather(b, handles)
+	for i, other := range stores {
+		if handles[i] != nil {
+			other.(*Store).gate.leave()
+		}
+	}
+	return true
+}
+
+// gather is MultiGet for keys of many stores.
+func gather(b *engine.GetBatch, handles []unsafe.Pointer) {
+	a := b.Arenas()
+	var st C.pg_status
+	retry := C.int(0)
+	for {
+		used := C.pg_gather(unsafe.SliceData(handles), chars(a.Keys), (*C.uint32_t)(unsafe.SliceData(a.Ends)), C.int(len(handles)), retry,
+			chars(a.Vals), C.uint64_t(len(a.Vals)), C.uint64_t(cap(a.Vals)), (*C.pg_result)(unsafe.Pointer(unsafe.SliceData(a.Results))), &st)
+		a.Vals = a.Vals[:used]
+		if !growValues(b, &a) {
+			break
+		}
+		retry = 1
+	}
+	b.SetValues(a.Vals)
+	failUnread(b, &a, &st)
 }
 
 func failAll(b *engine.GetBatch, err error) {

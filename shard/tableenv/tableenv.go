@@ -16,6 +16,8 @@ type Settings struct {
 	Deny         Denial
 	DefaultTTL   uint32 // seconds, 0 = none
 	ValidateHash bool
+	NoBlockCache bool // reads do not fill the block cache
+	Rules        *engine.Rules
 
 	ReadThrottle   Throttle // requests per second
 	WriteThrottle  Throttle
@@ -26,11 +28,9 @@ type Settings struct {
 	SlowQuery     time.Duration // reads and writes that take longer are explained; 0 = the server's setting
 	IterationTime time.Duration // of one range read, valid if HasIteration; 0 = no limit
 	HasIteration  bool
-	NoBlockCache  bool // reads do not fill the block cache
 
 	Tuning engine.Tuning
 	Levels int // of a new store, 0 = the server's setting
-	Rules  *engine.Rules
 
 	CheckpointMin  int           // checkpoints that are always kept, 0 = the server's setting
 	CheckpointTime time.Duration // how long a checkpoint is kept at least; negative = the server's setting
