@@ -251,14 +251,6 @@ func (p *partition) quarantine(reason string) {
 	}
 }
 
-// Rejected, measured with a loop that has one write and sync at a time (processor time of its threads and the kernel's per sync,
-// together; 118 us this way):
-//   - io_uring: it hands a sync to a thread of its own, 119 to 141 us. Past the page cache, with O_DSYNC, 79 to 88; but where a disk
-//     has no forced unit access the flush is up to a kernel thread that is tied to one processor, and beside two threads that compute
-//     a write takes 4 ms instead of 0.2.
-//   - write and sync by the loop itself, 72 to 80 us: a disk that hesitates would hold up reads, leases and beacons.
-//   - a worker that spins before it waits, 149 us.
-
 // startLogWrite hands what has been appended to the log lane, unless a write is under way: what comes meanwhile goes with
 // the next one.
 func (sh *Shard) startLogWrite() {
@@ -292,35 +284,6 @@ func (sh *Shard) whenLogged(fn func(error)) {
 	}
 }
 
-// logPace tells a shard that does one thing at a time from one that has much to do. The first one waits for its log write, so the
-// write is best done on the very processor that the loop leaves to it. Server CPU per set, 3 members, medians of five runs: 427 us
-// became 318 with our client; 444 became 434 with the official one, where the median latency rose from 548 to 562 us. In the second
-// one the loop goes on, and a write that wants its processor would get in its way: 101 us became 114 at depth 16, 49 became 54 at
-// 4 x 16, when the lane always followed.
-type logPace struct {
-	writes, records int    // since the last look
-	reads           uint64 // answered by then
-}
-
-const (
-	// paceWrites is how many log writes lie between two looks.
-	paceWrites = 64
-	// calmRecords and calmReads: with more in paceWrites writes the loop has more to do than to wait for them.
-	calmRecords = paceWrites * 5 / 4
-	calmReads   = paceWrites * 4
-)
-
-func (p *logPace) wrote(sh *Shard, records int) {
-	p.writes++
-	p.records += records
-	if p.writes < paceWrites {
-		return
-	}
-	reads := sh.stats.Gets + sh.stats.Ranges
-	sh.logLane.Follow(p.records <= calmRecords && reads-p.reads <= calmReads)
-	*p = logPace{reads: reads}
-}
-
 // logJob is the one log write in flight; it is reused, as there is never a second one.
 type logJob struct {
 	shard *Shard
@@ -352,7 +315,6 @@ func (j *logJob) deliver(sh *Shard) {
 	}
 	j.write = nil
 	sh.logMeter.wrote(j.took, records, bytes)
-	sh.logPace.wrote(sh, records)
 	now := sh.turnStart()
 	for i, d := range moved {
 		if i%warmAhead == 0 && sh.cold() {

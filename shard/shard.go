@@ -33,7 +33,6 @@ type Shard struct {
 	log     *mutlog.Log
 	logLane *lane.Lane // one worker: the log has one write in flight
 	logJob  logJob
-	logPace logPace
 	// afterLogWrite is called when the next write of the log, which holds everything appended so far, is over.
 	afterLogWrite []func(error)
 	readLane      *lane.Lane

@@ -3,7 +3,6 @@ package lane
 import (
 	"errors"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -147,104 +146,4 @@ func BenchmarkSubmit(b *testing.B) {
 		}
 	}
 	l.Close()
-}
-
-// processors are those that a thread may use, in order.
-func processors(t *testing.T, thread int) []int {
-	t.Helper()
-	var set unix.CPUSet
-	if err := unix.SchedGetaffinity(thread, &set); err != nil {
-		t.Fatal(err)
-	}
-	var all []int
-	for i := 0; len(all) < set.Count(); i++ {
-		if set.IsSet(i) {
-			all = append(all, i)
-		}
-	}
-	return all
-}
-
-func TestFollow(t *testing.T) {
-	l := New("log", 1, 1, Threads())
-	type place struct{ thread, at int }
-	places := make(chan place)
-	run := func() place {
-		t.Helper()
-		if err := l.Submit(func() {
-			at, ok := processor()
-			if !ok {
-				at = -1
-			}
-			places <- place{unix.Gettid(), at}
-		}); err != nil {
-			t.Fatal(err)
-		}
-		return <-places
-	}
-	thread := run().thread
-	all := processors(t, thread)
-
-	// On a goroutine whose thread ends with it: nobody else is to get a thread that may not run everywhere.
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread()
-		l.Follow(true)
-		for range 3 {
-			for _, n := range all {
-				var only unix.CPUSet
-				only.Set(n)
-				if err := unix.SchedSetaffinity(0, &only); err != nil {
-					t.Error(err)
-					return
-				}
-				if p := run(); p.thread != thread || p.at != n {
-					t.Errorf("submitted from processor %d, done by thread %d on %d; the worker's is %d", n, p.thread, p.at, thread)
-				}
-			}
-		}
-		l.Follow(false)
-	}()
-	<-done
-	if got := processors(t, thread); !slices.Equal(got, all) {
-		t.Errorf("free again, the worker may use %v; before it could use %v", got, all)
-	}
-	l.Close()
-	l.Follow(true) // the thread is gone: nothing to bind, and nobody to bind by mistake
-	if l.Stats().Follows {
-		t.Error("a closed lane follows")
-	}
-}
-
-// The thread of a lane that is closed while it follows is bound to one processor and must not be left to the scheduler.
-func TestFollowUntilClose(t *testing.T) {
-	l := New("log", 1, 1, Threads())
-	threads := make(chan int, 1)
-	job := func() { threads <- unix.Gettid() }
-	submit := func() int {
-		if err := l.Submit(job); err != nil {
-			t.Fatal(err)
-		}
-		return <-threads
-	}
-	thread := submit()
-	l.Follow(true)
-	submit()
-	l.Close()
-	for unix.Tgkill(unix.Getpid(), thread, 0) == nil && thread != unix.Getpid() { // a main thread stays, idle
-		runtime.Gosched()
-	}
-}
-
-// A lane that has no thread of its own, or several, has nobody to bind.
-func TestFollowNeedsOneThread(t *testing.T) {
-	for _, l := range []*Lane{New("a", 1, 1), New("b", 2, 1, Threads())} {
-		l.Follow(true)
-		if l.Stats().Follows {
-			t.Errorf("lane %s follows", l.name)
-		}
-		l.Follow(false)
-		l.Close()
-	}
 }
