@@ -163,31 +163,9 @@ func wireSizes(w *Workload, kind Kind) (request, reply int) {
 }
 
 func measureEcho(ctx context.Context, program string, o FloorOptions, kind Kind) (us float64, err error) {
-	cmd := exec.CommandContext(ctx, program)
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		return 0, err
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return 0, err
-	}
-	if err := cmd.Start(); err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, stdin.Close(), cmd.Wait()) }()
-	var port int
-	if _, err := fmt.Fscan(stdout, &port); err != nil {
-		return 0, fmt.Errorf("echo says no port: %w", err)
-	}
-	request, reply := wireSizes(&o.Work, kind)
 	w := o.Work
 	w.Mix = Mix{kind: 1}
-	r, err := Run(ctx, Config{
-		Driver: &Echo{Address: "127.0.0.1:" + strconv.Itoa(port), Request: request, Reply: reply},
-		Conns:  o.Conns, Depth: o.Depth, Work: w, Warmup: o.Duration / 4, Duration: o.Duration,
-		Processes: []Process{{PID: cmd.Process.Pid, Name: "echo"}}, Progress: io.Discard,
-	})
+	r, err := loadEcho(ctx, program, Config{Conns: o.Conns, Depth: o.Depth, Work: w, Warmup: o.Duration / 4, Duration: o.Duration}, kind)
 	if err != nil {
 		return 0, err
 	}
@@ -195,6 +173,40 @@ func measureEcho(ctx context.Context, program string, o FloorOptions, kind Kind)
 		return 0, fmt.Errorf("echo: %v", r.Errors)
 	}
 	return r.ServerUSPerOp, nil
+}
+
+// EchoLoad puts the load of c on a server that only echoes, in frames of the sizes of gets, and builds that server in dir: what
+// client and machine alone do to latencies. Driver, processes and progress of c are not used.
+func EchoLoad(ctx context.Context, dir string, c Config) (*Report, error) {
+	echo, err := compile(ctx, dir, "echo", ".c", echoSource, "gcc", nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	return loadEcho(ctx, echo, c, Get)
+}
+
+func loadEcho(ctx context.Context, program string, c Config, kind Kind) (r *Report, err error) {
+	cmd := exec.CommandContext(ctx, program)
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, stdin.Close(), cmd.Wait()) }()
+	var port int
+	if _, err := fmt.Fscan(stdout, &port); err != nil {
+		return nil, fmt.Errorf("echo says no port: %w", err)
+	}
+	request, reply := wireSizes(&c.Work, kind)
+	c.Driver = &Echo{Address: "127.0.0.1:" + strconv.Itoa(port), Request: request, Reply: reply}
+	c.Processes, c.Progress = []Process{{PID: cmd.Process.Pid, Name: "echo"}}, io.Discard
+	return Run(ctx, c)
 }
 
 func (f *Floor) measureStore(ctx context.Context, program string, o FloorOptions) error {

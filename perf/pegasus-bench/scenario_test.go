@@ -123,6 +123,9 @@ func TestTailsScenario(t *testing.T) {
 	if m == "" || !strings.Contains(out, "p99.9 is ") {
 		t.Errorf("nothing was flushed, or no conclusion")
 	}
+	if !regexp.MustCompile(`(?m)^an echo server alone, .* is [0-9.]+ times p50$`).MatchString(out) {
+		t.Error("client and machine alone were not measured")
+	}
 }
 
 func TestScaleScenario(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -19,6 +20,9 @@ import (
 // load of gets at a share of what a closed one reaches, beside puts whose memtables are flushed and whose files are compacted
 // all the time. Memtables are small, so that this happens within seconds. With a block cache that is smaller than the data
 // most gets go through the read lane besides.
+//
+// Client and machine have tails of their own: last, the same open load is put on a server in C that only echoes, with nothing beside
+// it. What it shows there is not the servers'.
 
 const (
 	tailShare    = 0.7 // of saturation
@@ -87,6 +91,27 @@ func runTails(ctx context.Context, o *options, cluster *onebox.Cluster, stdout i
 		return err
 	}
 	_, err = fmt.Fprintf(stdout, "p99.9 is %.1f times p50, the median of %d rounds\n", perf.MedianOf(ratios), tailRounds)
+	return errors.Join(err, tailFloor(ctx, c, stdout))
+}
+
+// tailFloor measures the load of c on an echo server, over as many connections in all as gets have to three servers.
+func tailFloor(ctx context.Context, c perf.Config, stdout io.Writer) error {
+	dir, err := os.MkdirTemp("", "pegasus-floor-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	c.During, c.Conns = nil, 3*c.Conns
+	r, err := perf.EchoLoad(ctx, dir, c)
+	if errors.Is(err, exec.ErrNotFound) {
+		_, err = fmt.Fprintln(stdout, "without gcc it is not known what client and machine alone would come to")
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, "an echo server alone, at the same rate: p50 %s us, p99 %s, p99.9 %s, which is %.1f times p50\n",
+		us(r.All.P50), us(r.All.P99), us(r.All.P999), float64(r.All.P999)/float64(max(1, r.All.P50)))
 	return err
 }
 
