@@ -238,8 +238,8 @@ func TestSecondaryGathersCommits(t *testing.T) {
 			h.synced()
 			h.unsent()
 			most = max(most, lag())
-			if lag() != len(h.p.committed) {
-				t.Fatalf("%d commits are not applied, %d are kept", lag(), len(h.p.committed))
+			if lag() != len(h.p.committed) || h.sh.gathered != lag() {
+				t.Fatalf("%d commits are not applied, %d are kept, %d in all partitions", lag(), len(h.p.committed), h.sh.gathered)
 			}
 		}
 	})
@@ -268,5 +268,25 @@ func TestSecondaryGathersCommits(t *testing.T) {
 		if h.p.replica.Role() != consensus.Primary || lag() != 0 {
 			t.Errorf("role %v, %d commits are not applied", h.p.replica.Role(), lag())
 		}
+	})
+}
+
+// What all partitions of a shard have gathered is bounded: with others at the limit a secondary applies at once.
+func TestSecondariesGatherWithinALimit(t *testing.T) {
+	h := newHotMember(t, false, 1)
+	h.do(func() {
+		h.sh.gathered += maxGathered
+		for range 2 * gatherMutations {
+			h.prepare(1)
+			h.synced()
+			h.unsent()
+			if n := len(h.p.committed); n != 0 {
+				t.Fatalf("%d commits wait", n)
+			}
+		}
+		if h.sh.gathered != maxGathered {
+			t.Errorf("%d gathered, want %d", h.sh.gathered, maxGathered)
+		}
+		h.sh.gathered -= maxGathered
 	})
 }

@@ -35,6 +35,18 @@ func TestQueries(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// On a machine that is short of time a member may have been given up and taken back meanwhile.
+	eventually(t, "every replica to follow its configuration", func() bool {
+		for _, m := range g.nodes {
+			infos := admin[proto.QueryReplicaInfoResponse](t, m.opts.Listen, proto.CodeQueryReplicaInfo, &proto.QueryReplicaInfoRequest{})
+			for _, r := range infos.Replicas {
+				if r.Ballot != g.meta.config(r.PID).Ballot {
+					return false
+				}
+			}
+		}
+		return true
+	})
 	primaries := 0
 	for _, m := range g.nodes {
 		infos := admin[proto.QueryReplicaInfoResponse](t, m.opts.Listen, proto.CodeQueryReplicaInfo, &proto.QueryReplicaInfoRequest{})
