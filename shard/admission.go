@@ -22,7 +22,11 @@ func (p *partition) configureTable(app *proto.AppInfo) {
 		return
 	}
 	p.app = *app
+	cached := p.cachesRows()
 	p.settings = tableenv.Parse(app.Envs)
+	if !cached || !p.cachesRows() {
+		p.rows = rowsOf{} // compactions may change records under the other settings
+	}
 	p.setSlowAfter()
 	p.throttles = newThrottles(&p.settings, app.PartitionCount)
 	p.env.DefaultTTL = p.settings.DefaultTTL

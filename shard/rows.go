@@ -8,7 +8,8 @@ import (
 // Rows that were read lately are answered without the store. The loop that reads is the one that applies, so a row leaves the cache
 // in the same step in which the store changes, and nothing else does: what a compaction drops as expired, expires in the cache as
 // well, for a row carries its expiry. Compactions that change what is not expired (a default TTL, rules of the table) are why tables
-// with those have no rows here.
+// with those have no rows here, and one that had them begins anew. A compaction that began under them and goes on after they were
+// taken away is not waited for: a row that is cached meanwhile may outlive what it does, until the row is written or makes room.
 
 // rowsOf says which store's rows a partition has in the shard's cache.
 type rowsOf struct {

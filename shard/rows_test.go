@@ -169,3 +169,34 @@ func TestRowsOfAnotherStore(t *testing.T) {
 		t.Fatalf("the new store has nothing, and %q was read", got)
 	}
 }
+
+// Settings that come and go without a get in between end what was cached before them as well.
+func TestRowsBeginAnewWithSettings(t *testing.T) {
+	s := newSolo(t, disk.NewMem(1), "/log")
+	store := mem.New(mem.Options{})
+	p := s.open(solo1, store)
+	s.put("k", "v")
+	s.finish()
+	s.read("k")
+	describe := func(envs map[string]string) {
+		p.configureTable(&proto.AppInfo{Status: proto.AppAvailable, AppID: solo1.App, PartitionCount: 1, Envs: envs})
+	}
+	before := s.rowHits()
+	s.do(func() { describe(nil) })
+	if s.read("k"); s.rowHits() != before+1 {
+		t.Error("settings that are the same took the row away")
+	}
+	var b engine.BatchBuilder
+	b.Delete(rawKey("k", ""))
+	s.do(func() {
+		for _, envs := range []map[string]string{{"default_ttl": "100"}, nil} {
+			describe(envs)
+		}
+		if err := store.Apply(store.AppliedDecree()+1, b.Bytes()); err != nil {
+			t.Error(err)
+		}
+	})
+	if got := s.read("k"); got != "-" {
+		t.Fatalf("a get is answered from before a default TTL: %q", got)
+	}
+}
