@@ -67,21 +67,16 @@ type Replica struct {
 	restored   proto.Ballot // config.Ballot at the start: what this replica did under it is forgotten
 }
 
-// WarmReads and Warm read from every cache line of the replica that MayRead or Step needs, so that the processor fetches those of
-// several replicas at once when they are called for one replica after the other; a step by itself waits for line after line.
-// WarmPeers does so for what the replica refers to, and is to be called when the lines of all have been asked for. The sums have no
-// meaning; use them, or the compiler drops the reads.
-func (r *Replica) WarmReads() uint64 {
-	return uint64(r.role) + uint64(r.committed) + uint64(r.ask.at)
-}
-
-// Warm is for steps; see WarmReads.
+// Warm reads from every cache line of the replica that MayRead or Step needs, so that the processor fetches those of several replicas
+// at once when it is called for one replica after the other; a step by itself waits for line after line. WarmPeers does so for what
+// the replica refers to, and is to be called when the lines of all have been asked for. The sums have no meaning; use them, or the
+// compiler drops the reads.
 func (r *Replica) Warm() uint64 {
-	return r.WarmReads() + uint64(r.verified) + uint64(r.stable) + uint64(r.now) + uint64(r.follower.term) +
+	return uint64(r.role) + uint64(r.committed) + uint64(r.ask.at) + uint64(r.verified) + uint64(r.stable) + uint64(r.now) + uint64(r.follower.term) +
 		uint64(r.min) + uint64(r.timing.Beacon)
 }
 
-// WarmPeers is for both; see WarmReads.
+// WarmPeers is the second step; see Warm.
 func (r *Replica) WarmPeers() (sum uint64) {
 	for _, p := range r.peers {
 		sum += uint64(p.acked) + uint64(p.sentAt)
