@@ -27,6 +27,12 @@ func (n *Node) Stats() Stats {
 			sum.LogWrites += s.LogWrites
 			sum.LogSyncs += s.LogSyncs
 			sum.LogBytes += s.LogBytes
+			sum.Rows.Hits += s.Rows.Hits
+			sum.Rows.Misses += s.Rows.Misses
+			sum.Rows.Puts += s.Rows.Puts
+			sum.Rows.Rows += s.Rows.Rows
+			sum.Rows.Bytes += s.Rows.Bytes
+			sum.Rows.Limit += s.Rows.Limit
 		}
 	}
 	return sum

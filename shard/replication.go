@@ -209,7 +209,7 @@ func (sh *Shard) tickReplicas() {
 		sh.ticked = append(sh.ticked, p)
 	}
 	for i, p := range sh.ticked {
-		if i%warmAhead == 0 {
+		if i%warmAhead == 0 && sh.cold() {
 			for _, p := range sh.ticked[i:min(i+warmAhead, len(sh.ticked))] {
 				sh.warm.add(p)
 			}
