@@ -12,6 +12,7 @@ import (
 // taken away is not waited for: a row that is cached meanwhile may outlive what it does, until the row is written or makes room.
 
 // rowsOf says which store's rows a partition has in the shard's cache.
+// configureTable empties it when rows are not, or were not, cached.
 type rowsOf struct {
 	store  engine.Store // whose rows they are; nil: there are none
 	tenant uint32       // under which they are
@@ -38,7 +39,6 @@ func (sh *Shard) lookUp() {
 		case store == nil:
 			continue
 		case !p.cachesRows():
-			p.rows = rowsOf{} // what is there may be out of date when rows are cached again
 		case p.rows.store != store:
 			p.rows = rowsOf{store: store, tenant: sh.rows.Tenant()}
 			fallthrough

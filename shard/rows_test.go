@@ -36,6 +36,24 @@ func (s *solo) rowHits() (n uint64) {
 	return n
 }
 
+// describe is what meta says of the table.
+func (s *solo) describe(p *partition, envs map[string]string) {
+	s.do(func() {
+		p.configureTable(&proto.AppInfo{Status: proto.AppAvailable, AppID: solo1.App, PartitionCount: 1, Envs: envs})
+	})
+}
+
+// compactAway deletes a record as a compaction does: the store changes, and the loop is not told.
+func (s *solo) compactAway(store engine.Store, key string) {
+	var b engine.BatchBuilder
+	b.Delete(rawKey(key, ""))
+	s.do(func() {
+		if err := store.Apply(store.AppliedDecree()+1, b.Bytes()); err != nil {
+			s.t.Error(err)
+		}
+	})
+}
+
 // Whatever is written, by whichever request, the next get sees it, and gets are answered from the cache meanwhile.
 func TestRowsFollowWrites(t *testing.T) {
 	s := newSolo(t, disk.NewMem(1), "/log")
@@ -135,20 +153,13 @@ func TestRowsOfTablesThatCompactionsChange(t *testing.T) {
 	if before == 0 {
 		t.Fatal("the row was never in the cache")
 	}
-	s.do(func() { p.settings.DefaultTTL = 100 })
+	s.describe(p, map[string]string{"default_ttl": "100"})
 	s.read("k")
-	// As a compaction does: the store changes, and the loop is not told.
-	var b engine.BatchBuilder
-	b.Delete(rawKey("k", ""))
-	s.do(func() {
-		if err := store.Apply(store.AppliedDecree()+1, b.Bytes()); err != nil {
-			t.Error(err)
-		}
-	})
+	s.compactAway(store, "k")
 	if got := s.read("k"); got != "-" {
 		t.Errorf("with a default TTL a get is answered from the cache: %q", got)
 	}
-	s.do(func() { p.settings.DefaultTTL = 0 })
+	s.describe(p, nil)
 	if got := s.read("k"); got != "-" {
 		t.Errorf("after a default TTL a get is answered from before it: %q", got)
 	}
@@ -178,24 +189,14 @@ func TestRowsBeginAnewWithSettings(t *testing.T) {
 	s.put("k", "v")
 	s.finish()
 	s.read("k")
-	describe := func(envs map[string]string) {
-		p.configureTable(&proto.AppInfo{Status: proto.AppAvailable, AppID: solo1.App, PartitionCount: 1, Envs: envs})
-	}
 	before := s.rowHits()
-	s.do(func() { describe(nil) })
+	s.describe(p, nil)
 	if s.read("k"); s.rowHits() != before+1 {
 		t.Error("settings that are the same took the row away")
 	}
-	var b engine.BatchBuilder
-	b.Delete(rawKey("k", ""))
-	s.do(func() {
-		for _, envs := range []map[string]string{{"default_ttl": "100"}, nil} {
-			describe(envs)
-		}
-		if err := store.Apply(store.AppliedDecree()+1, b.Bytes()); err != nil {
-			t.Error(err)
-		}
-	})
+	s.describe(p, map[string]string{"default_ttl": "100"})
+	s.describe(p, nil)
+	s.compactAway(store, "k")
 	if got := s.read("k"); got != "-" {
 		t.Fatalf("a get is answered from before a default TTL: %q", got)
 	}
