@@ -28,6 +28,7 @@ type Config struct {
 	Preload bool
 	Warmup  time.Duration
 	// Rate, if not 0, makes the load an open one of so many operations per second; else it is closed.
+	// An open load raises GOMAXPROCS of the process to at least 8, for good; see startOpen.
 	Rate float64
 	// Duration bounds the measured phase by time, Ops by operations, Until by being closed. Exactly one of them is set.
 	Duration time.Duration
