@@ -37,7 +37,9 @@ const (
 	MaxBytes = 16 << 30
 	// largest is the share of the ring that one row may take.
 	largest = 64
-	// maxReinserts bounds what one Put moves: it runs on an event loop. Rows beyond it go although they were read.
+	// MaxRow bounds a row besides, in bytes of key, value and header: copying a larger one costs more than the search that it saves.
+	MaxRow = 64 << 10
+	// maxReinserts bounds what one Put moves, to 1 MiB at worst: it runs on an event loop. Rows beyond it go although they were read.
 	maxReinserts = 16
 )
 
@@ -187,7 +189,7 @@ func (c *Cache) Drop(tenant uint32, key []byte) {
 	}
 }
 
-// Put keeps a copy of a value, in place of what was under the key before. A row of more than a 64th of the cache is not kept.
+// Put keeps a copy of a value, in place of what was under the key before. A row of more than a 64th of the cache, or MaxRow, is not kept.
 func (c *Cache) Put(tenant uint32, key, value []byte) {
 	if c == nil {
 		return
@@ -198,7 +200,7 @@ func (c *Cache) Put(tenant uint32, key, value []byte) {
 		c.stats.Rows--
 	}
 	n := rowLen(len(key), len(value))
-	if n > len(c.ring)/largest {
+	if n > min(len(c.ring)/largest, MaxRow) {
 		return
 	}
 	c.makeRoom(n)

@@ -134,6 +134,22 @@ func TestWhatIsReadStays(t *testing.T) {
 	c.check(t)
 }
 
+// A row beyond MaxRow is not kept, however large the cache is, and nothing is left of what it replaces.
+func TestLargeRows(t *testing.T) {
+	c := newCache(t, 64<<20)
+	tenant, key := c.Tenant(), []byte("12345678")
+	fits := make([]byte, MaxRow-headerLen-len(key))
+	c.Put(tenant, key, fits)
+	if v, ok := c.Get(tenant, key); !ok || len(v) != len(fits) {
+		t.Fatalf("a row of MaxRow: %d bytes, %v", len(v), ok)
+	}
+	c.Put(tenant, key, append(fits, 0))
+	if v, ok := c.Get(tenant, key); ok {
+		t.Fatalf("a row beyond MaxRow is kept, with %d bytes", len(v))
+	}
+	c.check(t)
+}
+
 func TestTenantsAreApart(t *testing.T) {
 	c := newCache(t, MinBytes)
 	a, b := c.Tenant(), c.Tenant()
