@@ -99,8 +99,13 @@ type Store interface {
 	// Tuning is what Tune was last given, or what the store was opened with. It does not block.
 	Tuning() Tuning
 
-	// SetTableOptions changes what writes and the compaction filter must know of the table; it takes effect at once.
+	// SetTableOptions changes what writes and the compaction filter must know of the table; it takes effect at once, but a compaction
+	// that runs goes by the options that it began with.
 	SetTableOptions(o TableOptions)
+
+	// Steady tells whether every compaction goes by the options that were set last, or by some that had it change nothing but what has
+	// expired (see TableOptions.Rewrites). It goes by the last look and does not block; with look set it looks, which may take a moment.
+	Steady(look bool) bool
 
 	// Stats returns sizes and counters for metrics and admission.
 	Stats() Stats
@@ -123,6 +128,11 @@ type TableOptions struct {
 	Rules *Rules
 	// NoFillCache keeps reads from putting blocks into the cache.
 	NoFillCache bool
+}
+
+// Rewrites tells whether compactions under these options change or drop records that have not expired.
+func (o TableOptions) Rewrites() bool {
+	return o.DefaultTTL != 0 || o.Rules != nil || o.PartitionVersion > 0
 }
 
 // CompactOptions say how a whole store is compacted. The zero value rewrites everything and leaves it on its level.

@@ -22,11 +22,7 @@ func (p *partition) configureTable(app *proto.AppInfo) {
 		return
 	}
 	p.app = *app
-	cached := p.cachesRows()
 	p.settings = tableenv.Parse(app.Envs)
-	if !cached || !p.cachesRows() {
-		p.rows = rowsOf{} // compactions may change records under the other settings
-	}
 	p.setSlowAfter()
 	p.throttles = newThrottles(&p.settings, app.PartitionCount)
 	p.env.DefaultTTL = p.settings.DefaultTTL
@@ -38,6 +34,9 @@ func (p *partition) configureTable(app *proto.AppInfo) {
 	p.env.PartitionVersion = p.tableOptions().PartitionVersion
 	if p.store != nil {
 		p.store.SetTableOptions(p.tableOptions())
+	}
+	p.forgetRows()
+	if p.store != nil {
 		p.tune()
 		p.compactIfDue(time.Now())
 	}

@@ -48,7 +48,8 @@ func (p *partition) idle(now int64) bool {
 }
 
 // flushSurvey asks the stores, in the background, up to which decree they survive without the log, so that log segments can
-// be freed. The question may read from storage, hence not on the loop.
+// be freed, and has those whose rows may not be cached yet look whether they are steady. The questions may read from storage and
+// wait for RocksDB, hence not on the loop.
 type flushSurvey struct {
 	partitions []*partition
 	stores     []engine.Store
@@ -61,7 +62,7 @@ func (sh *Shard) survey() {
 	}
 	s := &flushSurvey{}
 	for _, p := range sh.partitions {
-		if p.state == replicaOpen && p.flushed < p.replica.Committed() {
+		if p.state == replicaOpen && p.flushed < p.replica.Committed() || p.awaitsRows() {
 			p.refs++
 			s.partitions = append(s.partitions, p)
 			s.stores = append(s.stores, p.store)
@@ -74,6 +75,7 @@ func (sh *Shard) survey() {
 	sh.background(func() message {
 		for _, store := range s.stores {
 			s.flushed = append(s.flushed, store.FlushedDecree())
+			store.Steady(true)
 		}
 		return s
 	})

@@ -8,20 +8,33 @@ import (
 // Rows that were read lately are answered without the store. The loop that reads is the one that applies, so a row leaves the cache
 // in the same step in which the store changes, and nothing else does: what a compaction drops as expired, expires in the cache as
 // well, for a row carries its expiry. Compactions that change what is not expired (a default TTL, rules of the table) are why tables
-// with those have no rows here, and one that had them begins anew. A compaction that began under them and goes on after they were
-// taken away is not waited for: a row that is cached meanwhile may outlive what it does, until the row is written or makes room.
+// with those have no rows here, and one that had them has none until the last compaction that began under them is over, which
+// flushSurvey has the store look at. The check of hashes drops only what the partition is not asked for while it is on; when it is
+// taken away the same holds as for the others.
 
-// rowsOf says which store's rows a partition has in the shard's cache.
-// configureTable empties it when rows are not, or were not, cached.
+// rowsOf says which store's rows a partition has in the shard's cache. There are none while its settings keep them out, nor
+// while the store is not steady.
 type rowsOf struct {
 	store  engine.Store // whose rows they are; nil: there are none
 	tenant uint32       // under which they are
 }
 
-// cachesRows tells whether the table's records change by the hand of the loop only.
+// cachesRows tells whether under its settings the table's records change by the hand of the loop only.
 func (p *partition) cachesRows() bool {
 	s := &p.settings
 	return p.shard.rows != nil && s.DefaultTTL == 0 && s.Rules == nil && !s.NoBlockCache
+}
+
+// forgetRows ends what is cached if new settings want it so. It is called when the store, if there is one, has them.
+func (p *partition) forgetRows() {
+	if p.store == nil || !p.cachesRows() || !p.store.Steady(false) {
+		p.rows = rowsOf{}
+	}
+}
+
+// awaitsRows tells whether rows could be cached if only the store were steady.
+func (p *partition) awaitsRows() bool {
+	return p.state == replicaOpen && p.rows.store != p.store && p.cachesRows() && !p.store.Steady(false)
 }
 
 // lookUp fills in what the gets of this turn ask for, as far as it is in memory.
@@ -40,8 +53,10 @@ func (sh *Shard) lookUp() {
 			continue
 		case !p.cachesRows():
 		case p.rows.store != store:
-			p.rows = rowsOf{store: store, tenant: sh.rows.Tenant()}
-			fallthrough
+			p.rows = rowsOf{}
+			if store.Steady(false) {
+				p.rows = rowsOf{store: store, tenant: sh.rows.Tenant()}
+			}
 		default:
 			if value, ok := sh.rows.Get(p.rows.tenant, key); ok {
 				t.batch.SetFound(i, value)

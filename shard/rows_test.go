@@ -3,6 +3,7 @@ package shard
 import (
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 
 	"pegasus/engine"
@@ -200,4 +201,62 @@ func TestRowsBeginAnewWithSettings(t *testing.T) {
 	if got := s.read("k"); got != "-" {
 		t.Fatalf("a get is answered from before a default TTL: %q", got)
 	}
+}
+
+// unsteadyStore has a compaction under way that began under other options, until it is over.
+type unsteadyStore struct {
+	engine.Store
+	over, seen atomic.Bool
+}
+
+func (s *unsteadyStore) Steady(look bool) bool {
+	if look && s.over.Load() {
+		s.seen.Store(true)
+	}
+	return s.seen.Load()
+}
+
+// While a compaction that began under other settings may still change records, none is cached; when it is over they are.
+func TestRowsWaitForCompactions(t *testing.T) {
+	s := newSolo(t, disk.NewMem(1), "/log")
+	store := &unsteadyStore{Store: mem.New(mem.Options{})}
+	store.seen.Store(true)
+	p := s.open(solo1, store)
+	s.put("k", "v")
+	s.put("other", "w")
+	s.finish()
+	s.read("k")
+	s.do(func() { p.flushed = p.replica.Committed() })
+	survey := func() {
+		s.do(s.sh.survey)
+		m := next[*flushSurvey](s)
+		s.turn(func() { m.deliver(s.sh) })
+	}
+	s.describe(p, map[string]string{"default_ttl": "100"})
+	store.seen.Store(false)
+	s.describe(p, nil)
+	survey()
+	before := s.rowHits()
+	if got := s.read("k"); got != "v" {
+		t.Fatal(got)
+	}
+	s.compactAway(store, "k")
+	if got := s.read("k"); got != "-" || s.rowHits() != before {
+		t.Fatalf("what the compaction took away is still read: %q", got)
+	}
+	store.over.Store(true)
+	survey()
+	for range 3 {
+		if got := s.read("other"); got != "w" {
+			t.Fatal(got)
+		}
+	}
+	if s.rowHits() == before {
+		t.Error("the compaction is over, and no row is cached")
+	}
+	s.do(func() {
+		if s.sh.survey(); s.sh.surveying {
+			t.Error("the store is asked although nothing waits for it")
+		}
+	})
 }

@@ -327,5 +327,6 @@ func testClosed(t *testing.T, open Opener) {
 	}
 	s.Stats()
 	s.Stalled()
+	s.Steady(true)
 	s.SetTableOptions(engine.TableOptions{})
 }

@@ -282,8 +282,15 @@ func (s *Store) Tuning() engine.Tuning {
 	return engine.Tuning{Scenario: "normal"}
 }
 
-// SetTableOptions implements engine.Store.
-func (s *Store) SetTableOptions(o engine.TableOptions) { s.table.Store(&o) }
+// SetTableOptions implements engine.Store. A Compact that runs ends first.
+func (s *Store) SetTableOptions(o engine.TableOptions) {
+	s.applyMu.Lock()
+	s.table.Store(&o)
+	s.applyMu.Unlock()
+}
+
+// Steady implements engine.Store: always, for no Compact outlives its options.
+func (s *Store) Steady(bool) bool { return true }
 
 // Stats implements engine.Store.
 func (s *Store) Stats() engine.Stats {

@@ -53,7 +53,10 @@ type Store struct {
 	compacted atomic.Int64 // unix milliseconds
 	tuning    atomic.Pointer[engine.Tuning]
 	rules     atomic.Pointer[engine.Rules]
-	batch     []byte // the representation of the batch being applied, reused
+	table     engine.TableOptions // the owner's
+	replaced  atomic.Uint64       // how often options under which compactions rewrite have been replaced
+	steady    atomic.Uint64       // value of replaced for which no compaction of earlier options is left
+	batch     []byte              // the representation of the batch being applied, reused
 }
 
 var (
@@ -406,6 +409,28 @@ func (s *Store) SetTableOptions(o engine.TableOptions) {
 		b := o.Rules.AppendBinary(nil)
 		C.pg_state_set_rules(s.state, chars(b), C.size_t(len(b)))
 	}
+	old := s.table
+	if s.table = o; old.Rewrites() && (old.DefaultTTL != o.DefaultTTL || old.PartitionVersion != o.PartitionVersion || old.Rules != o.Rules) {
+		s.replaced.Add(1) // last: a compaction that begins from here on goes by o
+	}
+}
+
+// Steady implements engine.Store. RocksDB counts a compaction as running before it makes its filter and until its files are in force,
+// and tells their number under its mutex; so when none runs, all of those before are over.
+func (s *Store) Steady(look bool) bool {
+	now := s.replaced.Load()
+	if s.steady.Load() == now {
+		return true
+	}
+	if !look || !s.gate.enter() {
+		return false
+	}
+	defer s.gate.leave()
+	if n, ok := s.db.GetIntPropertyCF("rocksdb.num-running-compactions", s.data); !ok || n > 0 {
+		return false
+	}
+	s.steady.Store(now)
+	return s.replaced.Load() == now
 }
 
 // Stats implements engine.Store. It takes RocksDB's mutex a few times: for once a second, not for every request.
