@@ -42,6 +42,10 @@ func (p *partition) get(d dest, req *proto.Request) {
 	}
 	t := &p.shard.gets
 	if len(t.calls) >= max(t.limit, minGets) {
+		// In the middle of a turn what it has committed is not applied yet, and a former primary may have answered for it.
+		for i := range t.calls {
+			t.calls[i].p.settle()
+		}
 		p.shard.runGets()
 	}
 	t.batch.Add(key)
