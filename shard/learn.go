@@ -293,10 +293,12 @@ func (p *partition) installIfIdle() {
 	}
 	m, sh := p.installing, p.shard
 	p.installing = nil
-	p.settle()
+	if p.settle(); p.state != replicaOpen {
+		return
+	}
 	p.scanners.closeAll()
 	p.state = replicaInstalling
-	p.backlog = nil // the log forgets what came before
+	p.abandonWrites() // what could not be applied goes with the store, and the log forgets what came before
 	p.refs++
 	sh.log.Forget(p.gpid)
 	sh.whenLogged(func(err error) {

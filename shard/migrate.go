@@ -250,7 +250,11 @@ var errUnsettled = errors.New("the replica has something else to do")
 // standStill takes the replica out of service for the last round.
 func (p *partition) standStill() {
 	m := p.migrating
-	p.settle()
+	if p.settle(); p.parked > 0 || p.state != replicaOpen { // what is committed must not be left to a store that is given up, nor to none
+		m.err = errUnsettled
+		m.giveUp()
+		return
+	}
 	p.scanners.closeAll()
 	var r *mutlog.Reader
 	if m.behind() > 0 {
@@ -323,13 +327,13 @@ func (m *moved) deliver(sh *Shard) {
 	p.migrating = nil
 	m.release()
 	p.store = m.store
+	p.store.SetTableOptions(p.tableOptions()) // they may have changed while it stood still
 	if m.stays {
 		sh.logger.Warn("replica stays on its disk", zap.Stringer("gpid", p.gpid), zap.Error(m.err))
 	} else {
 		sh.node.disks.forget(p.gpid)
 		sh.node.disks.note(p.gpid, m.dir.tag)
 		p.dir, p.recorded = m.dir, m.record
-		p.store.SetTableOptions(p.tableOptions())
 		p.openedStore(p.store)
 		sh.logger.Info("replica has moved to another disk", zap.Stringer("gpid", p.gpid), zap.String("disk", p.dir.tag), zap.Error(m.left))
 		sh.node.reportChanged(p)
