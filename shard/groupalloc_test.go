@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"pegasus/consensus"
-	"pegasus/engine"
-	"pegasus/engine/mem"
 	"pegasus/netcore/disk"
 	"pegasus/netcore/peer"
 	"pegasus/netcore/proto"
@@ -291,66 +289,4 @@ func TestSecondariesGatherWithinALimit(t *testing.T) {
 		}
 		h.sh.gathered -= maxGathered
 	})
-}
-
-// leased is a LeaseView in which every lease is good.
-type leased struct{}
-
-func (leased) Valid(proto.NodeID, int64) bool   { return true }
-func (leased) Term(proto.NodeID) uint64         { return 0 }
-func (leased) Expired(proto.NodeID, int64) bool { return false }
-func (leased) Lost(proto.NodeID, int64) bool    { return false }
-func (leased) MayDrop(proto.NodeID, int64) bool { return false }
-
-func putBatch(key, value string) []byte {
-	var b engine.BatchBuilder
-	b.Put(rawKey(key, ""), 0, 0, []byte(value))
-	return b.Bytes()
-}
-
-// A new primary commits what it has found, which its predecessor may have answered, and in the same turn is asked for it so often
-// that it must answer before the turn ends: it answers with what it has found.
-func TestNewPrimaryReadsWhatItFound(t *testing.T) {
-	h := newHotMember(t, false, 1)
-	store := mem.New(mem.Options{})
-	h.do(func() {
-		h.batch = putBatch("k", "old")
-		h.prepare(1)
-		h.synced()
-		h.p.settle()
-		h.p.store = store
-		h.p.replica.Attach(leased{}, consensus.DefaultTiming())
-		h.batch = putBatch("k", "new")
-		h.prepare(1)
-		h.synced()
-		h.unsent()
-		h.p.wanted = consensus.Config{Ballot: 2, Primary: h.node.id, Secondaries: h.others}
-		h.p.ballot, h.p.wants = 2, true
-		h.p.adoptConfig()
-		if h.p.replica.Committed() != 2 || h.p.replica.Prepared() != 3 || h.p.mayRead(false) {
-			t.Errorf("%s", describe(h.p))
-		}
-	})
-	var asked []int32
-	h.turn(func() {
-		for _, from := range h.others {
-			m := proto.ReplMessage{Type: proto.ReplPrepareAck, GPID: h.p.gpid, Ballot: 2, Decree: 3}
-			if err := h.sh.takeReplFrame(from, proto.AppendReplMessage([]byte{proto.ReplVersion}, &m)); err != nil {
-				t.Error(err)
-			}
-		}
-		if !h.p.mayRead(false) || store.AppliedDecree() != 2 {
-			t.Errorf("applied %d, %s", store.AppliedDecree(), describe(h.p))
-		}
-		for range 4 * minGets {
-			asked = append(asked, h.request(proto.CodeGet, h.p.gpid, keyArgs("k", "")))
-		}
-	})
-	for i, seq := range asked {
-		var r proto.ReadResponse
-		reply := h.replies[seq]
-		if err := r.DecodeResult(reply.Body); err != nil || string(r.Value) != "new" {
-			t.Fatalf("get %d: %q, %s, %v", i, r.Value, reply.Err, err)
-		}
-	}
 }

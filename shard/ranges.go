@@ -29,7 +29,9 @@ type rangeJob struct {
 
 // rangeRead takes a MULTI_GET, BATCH_GET or SORTKEY_COUNT that was admitted.
 func (p *partition) rangeRead(d dest, req *proto.Request) {
-	p.settle()
+	if !p.settleFor(d, req) {
+		return
+	}
 	read, err := rrdb.NewRead(p.store, p.freshEnv(), req.Code, req.Args)
 	if err != nil {
 		p.shard.fail(&call{dest: d, to: req.ReplyTo()}, proto.ErrInvalidData)
@@ -40,7 +42,9 @@ func (p *partition) rangeRead(d dest, req *proto.Request) {
 
 // getScanner opens a scan: its first batch is a read like any other.
 func (p *partition) getScanner(d dest, req *proto.Request) {
-	p.settle()
+	if !p.settleFor(d, req) {
+		return
+	}
 	scanner, err := rrdb.NewScanner(p.store, p.freshEnv(), req.Args)
 	if err != nil {
 		p.shard.fail(&call{dest: d, to: req.ReplyTo()}, proto.ErrInvalidData)
@@ -77,11 +81,25 @@ func (p *partition) clearScanner(d dest, req *proto.Request) {
 	p.shard.silence(&d)
 }
 
-// settle applies what is committed and waiting for the end of the turn, so that a read that starts now sees it.
+// settle applies what is committed and waiting for the end of the turn.
 func (p *partition) settle() {
 	if len(p.committed) > 0 {
 		p.applyCommitted()
 	}
+}
+
+// settleFor settles, so that a read that starts now sees what is committed, and refuses the read when that did not work: what it would
+// see may be older than what a former primary has answered, and could not be told from it when the read ends.
+func (p *partition) settleFor(d dest, req *proto.Request) bool {
+	if len(p.committed) == 0 {
+		return true
+	}
+	p.applyCommitted()
+	if p.mayRead(req.Backup) {
+		return true
+	}
+	p.shard.fail(&call{dest: d, to: req.ReplyTo()}, proto.ErrInvalidState)
+	return false
 }
 
 // run gives a read its first slice on the loop and sends it to the lane when that was not enough.

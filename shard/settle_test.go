@@ -1,17 +1,123 @@
 package shard
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"pegasus/consensus"
 	"pegasus/engine"
 	"pegasus/engine/mem"
 	"pegasus/netcore/lane"
 	"pegasus/netcore/proto"
 )
+
+// leased is a LeaseView in which every lease is good.
+type leased struct{}
+
+func (leased) Valid(proto.NodeID, int64) bool   { return true }
+func (leased) Term(proto.NodeID) uint64         { return 0 }
+func (leased) Expired(proto.NodeID, int64) bool { return false }
+func (leased) Lost(proto.NodeID, int64) bool    { return false }
+func (leased) MayDrop(proto.NodeID, int64) bool { return false }
+
+func putBatch(hashKey, sortKey, value string) []byte {
+	var b engine.BatchBuilder
+	b.Put(rawKey(hashKey, sortKey), 0, 0, []byte(value))
+	return b.Bytes()
+}
+
+// newFoundPrimary makes a primary that has found one mutation, which its predecessor may have answered. Before it, base was applied.
+// The turn in which the others acknowledge what was found goes on with then.
+func newFoundPrimary(t *testing.T, store engine.Store, base, found []byte, then func(h *hotMember)) *hotMember {
+	h := newHotMember(t, false, 1)
+	h.do(func() {
+		h.batch = base
+		h.prepare(1)
+		h.synced()
+		h.p.settle()
+		h.p.store = store
+		h.p.replica.Attach(leased{}, consensus.DefaultTiming())
+		h.batch = found
+		h.prepare(1)
+		h.synced()
+		h.unsent()
+		h.p.wanted = consensus.Config{Ballot: 2, Primary: h.node.id, Secondaries: h.others}
+		h.p.ballot, h.p.wants = 2, true
+		h.p.adoptConfig()
+		if h.p.replica.Committed() != 2 || h.p.replica.Prepared() != 3 || h.p.mayRead(false) {
+			t.Errorf("%s", describe(h.p))
+		}
+	})
+	h.turn(func() {
+		for _, from := range h.others {
+			m := proto.ReplMessage{Type: proto.ReplPrepareAck, GPID: h.p.gpid, Ballot: 2, Decree: 3}
+			if err := h.sh.takeReplFrame(from, proto.AppendReplMessage([]byte{proto.ReplVersion}, &m)); err != nil {
+				t.Error(err)
+			}
+		}
+		if !h.p.mayRead(false) || store.AppliedDecree() != 2 {
+			t.Errorf("applied %d, %s", store.AppliedDecree(), describe(h.p))
+		}
+		then(h)
+	})
+	return h
+}
+
+// A new primary commits what it has found and in the same turn is asked for it so often that it must answer before the turn ends: it
+// answers with what it has found.
+func TestNewPrimaryReadsWhatItFound(t *testing.T) {
+	var asked []int32
+	h := newFoundPrimary(t, mem.New(mem.Options{}), putBatch("k", "", "old"), putBatch("k", "", "new"), func(h *hotMember) {
+		for range 4 * minGets {
+			asked = append(asked, h.request(proto.CodeGet, h.p.gpid, keyArgs("k", "")))
+		}
+	})
+	for i, seq := range asked {
+		var r proto.ReadResponse
+		reply := h.replies[seq]
+		if err := r.DecodeResult(reply.Body); err != nil || string(r.Value) != "new" {
+			t.Fatalf("get %d: %q, %s, %v", i, r.Value, reply.Err, err)
+		}
+	}
+}
+
+// What a new primary has found does not fit on its disk when it is committed: a read over many records that comes in the same turn is
+// refused. It goes on in a lane until there is space, and must not be answered with what it saw before.
+func TestRangeReadOfWhatIsNotApplied(t *testing.T) {
+	full := &fullStore{Store: mem.New(mem.Options{})}
+	var b engine.BatchBuilder
+	for i := range 2 * loopBudget.MaxRows {
+		b.Put(rawKey("k", fmt.Sprintf("%04d", i)), 0, 0, []byte("old"))
+	}
+	var seq int32
+	h := newFoundPrimary(t, full, b.Bytes(), putBatch("k", "0000", "new"), func(h *hotMember) {
+		full.err = engine.ErrNoSpace
+		m := proto.MultiGetRequest{HashKey: []byte("k"), StartInclusive: true}
+		seq = h.request(proto.CodeMultiGet, h.p.gpid, m.AppendArgs)
+	})
+	if h.p.parked == 0 {
+		t.Fatal("nothing is parked")
+	}
+	full.err = nil
+	h.do(h.node.space.check)
+	h.turn(h.sh.retry)
+	if _, ok := h.replies[seq]; !ok {
+		m := next[*laneRead](h.solo)
+		h.turn(func() { m.deliver(h.sh) })
+	}
+	reply := h.replies[seq]
+	if reply.Code() == proto.ErrInvalidState {
+		return
+	}
+	var r proto.MultiGetResponse
+	if err := r.DecodeResult(reply.Body); err != nil || !bytes.Contains(reply.Body, []byte("new")) {
+		t.Fatalf("answered with what is older than what was found: %s, %d records, %v", reply.Err, r.KVs.N, err)
+	}
+}
 
 // fullStore is on a disk without space. Only the loop asks it.
 type fullStore struct {
