@@ -3,6 +3,7 @@ package shard
 import (
 	"fmt"
 	"runtime"
+	"time"
 
 	"pegasus/engine/rocks"
 )
@@ -38,8 +39,36 @@ func (n *Node) Stats() Stats {
 	return sum
 }
 
-// Counters are the numbers of Stats by name, for the debug port. It may be called from any goroutine.
+// publication asks a shard to publish its counters.
+type publication struct{ done chan<- struct{} } // has room for it
+
+func (m *publication) deliver(sh *Shard) {
+	sh.publish()
+	m.drop()
+}
+
+func (m *publication) drop() { m.done <- struct{}{} }
+
+// countersPatience bounds how long Counters waits for loops that are busy.
+const countersPatience = time.Second
+
+// Counters are the numbers of Stats by name, for the debug port: as they are now, because a measurement takes their differences, or a
+// second old if a loop does not answer for countersPatience. It may be called from any goroutine.
 func (n *Node) Counters() map[string]uint64 {
+	done := make(chan struct{}, len(n.shards))
+	for _, sh := range n.shards {
+		sh.deliverLater(&publication{done: done})
+	}
+	timer := time.NewTimer(countersPatience)
+	defer timer.Stop()
+wait:
+	for range n.shards {
+		select {
+		case <-done:
+		case <-timer.C:
+			break wait
+		}
+	}
 	s := n.Stats()
 	return map[string]uint64{
 		"gets": s.Gets, "range_reads": s.Ranges, "writes": s.Writes, "mutations": s.Mutations,

@@ -18,11 +18,7 @@ const tickInterval = time.Second
 func (sh *Shard) tick() {
 	now, wall := sh.loop.Now(), time.Now()
 	sh.retry()
-	stats := sh.stats
-	stats.Rows = sh.rows.Stats()
-	log := sh.log.Stats()
-	stats.LogWrites, stats.LogSyncs, stats.LogBytes = log.Writes, log.Syncs, log.Bytes
-	sh.published.Store(&stats)
+	sh.publish()
 	for _, p := range sh.partitions {
 		p.scanners.expire(now)
 		if p.idle(now) {
@@ -38,6 +34,15 @@ func (sh *Shard) tick() {
 	sh.relieveLog()
 	sh.startChore()
 	sh.loop.After(tickInterval, sh.tick)
+}
+
+// publish makes the counters of the shard those that Node.Stats returns.
+func (sh *Shard) publish() {
+	stats := sh.stats
+	stats.Rows = sh.rows.Stats()
+	log := sh.log.Stats()
+	stats.LogWrites, stats.LogSyncs, stats.LogBytes = log.Writes, log.Syncs, log.Bytes
+	sh.published.Store(&stats)
 }
 
 // idle tells whether the replica is one that no configuration names, and that nobody has invited to learn for a while: what it

@@ -389,6 +389,9 @@ func TestServerStat(t *testing.T) {
 	c.table(1, 4, nil)
 	cl := c.dial()
 	fill(cl, 1, 4, 10, "v")
+	if n := c.node.Counters(); n["writes"] != 10 {
+		t.Errorf("counters at once: %v", n)
+	}
 	cl.get(1, 4, "k0", "s")
 	eventually(t, "the counters are published", func() bool {
 		s := c.node.Stats()

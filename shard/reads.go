@@ -119,6 +119,7 @@ func (sh *Shard) runGets() {
 			cold := t.coldJob(p, now)
 			cold.gets.Add(t.batch.Key(i))
 			cold.calls = append(cold.calls, *g)
+			sh.stats.ColdReads++
 		default:
 			if !p.answerGet(g, env, outcome, t.batch.Value(i), t.batch.Err(i)) {
 				continue

@@ -69,7 +69,7 @@ func newSeries(c *collector) *series {
 			bytesOut:     counter("pegasus_network_transmit_bytes_total", "Bytes sent on sessions."),
 			opened:       counter("pegasus_sessions_opened_total", "Sessions opened."),
 			forwarded:    counter("pegasus_frames_forwarded_total", "Requests that arrived on another loop than that of their partition."),
-			cold:         counter("pegasus_reads_cold_total", "Range reads that had to touch storage."),
+			cold:         counter("pegasus_reads_cold_total", "Gets and range reads that had to touch storage."),
 			rowHits:      counter("pegasus_row_cache_hits_total", "Gets that the row cache answered."),
 			rowMisses:    counter("pegasus_row_cache_misses_total", "Gets that the row cache was asked for in vain."),
 			rowBytes:     gauge("pegasus_row_cache_bytes", "Bytes of the row cache in use."),

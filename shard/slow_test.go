@@ -61,6 +61,9 @@ func TestSlowGetIsTheStores(t *testing.T) {
 	s.pass(slowEnough)
 	store.reads <- struct{}{}
 	s.finish()
+	if n := s.sh.stats.ColdReads; n != 1 {
+		t.Errorf("%d reads touched storage, want 1", n)
+	}
 	r := s.onlySlow()
 	if worst := r.slowest(t); worst != "store" || r.kind != kindGet || string(r.hashKey) != "hash" || string(r.sortKey) != "sort" {
 		t.Errorf("%v is blamed on %s", r, worst)
