@@ -18,11 +18,13 @@ TEST_TIMEOUT ?= 10m
 SIZE         ?= 1024
 VERSUS       ?=
 SHOTS        ?=
+SUITE        ?= bin/suite
 BASE         ?= HEAD
 PERF         ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build release test check interop console-test faults bench perf perf-micro bench-clients bench-limit bench-official bench-groups bench-learn onebox onebox-stop onebox-status clean
+.PHONY: help deps build release test sim planted check interop console-test faults bench perf perf-micro bench-clients bench-limit \
+	bench-official bench-peak bench-suite bench-groups bench-learn onebox onebox-stop onebox-status clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,7 +81,7 @@ faults: deps ## every fault scenario on real clusters, random faults for SECONDS
 		$(if $(RUN),-run $(RUN)) ./clientlib/faults
 
 bench: build ## put load on a cluster of its own (BENCH="..." for other loads)
-	$(ONEBOX) run -- sh -c 'exec bin/pegasus-bench --metas "$$PEGASUS_METAS" --onebox-dir "$$PEGASUS_ONEBOX_DIR" --table temp $(BENCH)'
+	$(ONEBOX) --debug run -- sh -c 'exec bin/pegasus-bench --metas "$$PEGASUS_METAS" --onebox-dir "$$PEGASUS_ONEBOX_DIR" --table temp $(BENCH)'
 
 bench-clients: build ## this client against the official Go client on one cluster (VERSUS="..." for other loads, -h explains)
 	cd clientlib/interop/versus && go build -o $(CURDIR)/bin/versus .
@@ -96,9 +98,15 @@ bench-limit: release ## what gets and sets cost, beside what their parts cost in
 		bin/release/pegasus-bench --limit --conns 1 --depth 64 --records 200000 --key-size 32 --duration 3s --floor-cxxflags "$$CGO_CXXFLAGS" \
 			--floor-ldflags "$$CGO_LDFLAGS -lrocksdb -lz -lbz2 -lsnappy -llz4 -lzstd -ldl -lpthread"
 
-bench-official: release ## the aims' table: get and set by 1, 16 and 64 callers of Apache Pegasus' own Go client, release build
+bench-official: release ## get and set by 1, 16 and 64 callers of Apache Pegasus' own Go client, get beside redis-benchmark, release build
 	cd perf/official && go build -o ../../bin/release/ .
 	bin/release/pegasus-onebox --debug run -- sh -c 'exec bin/release/pegasus-official --metas "$$PEGASUS_METAS" --onebox-dir "$$PEGASUS_ONEBOX_DIR"'
+
+bench-peak: release ## gets, puts and incrs with many in flight, with one and two event loops per server, release build
+	bin/release/pegasus-bench --peak --conns 16 --depth 32 --key-size 32 --duration 3s --warmup 500ms
+
+bench-suite: release ## every workload, depth, rate, value size; report.html and report.json in SUITE, release build
+	bin/release/pegasus-bench --suite $(SUITE) --duration 8s
 
 bench-groups: release ## puts to groups of one and of three, at several depths, release build
 	bin/release/pegasus-bench --groups --conns 1 --duration 6s

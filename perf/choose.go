@@ -27,7 +27,7 @@ var distributions = []Distribution{Uniform, Zipfian, Latest, Hot, Sequential}
 // chooser draws record numbers. Any goroutine may call it, each with a random source of its own.
 type chooser interface{ next(r *rand.Rand) uint64 }
 
-// newChooser returns the chooser of a workload. total counts the records that are there, inserted ones included.
+// newChooser returns the chooser of a workload. total counts the records that are there, those included whose insert has ended.
 func newChooser(w *Workload, total *atomic.Uint64) chooser {
 	switch w.Distribution {
 	case Zipfian:

@@ -38,11 +38,12 @@ type Op struct {
 	Kind    Kind
 	HashKey []byte
 	SortKey []byte // of the first record
-	N       int    // records of a MultiGet, MultiPut or Scan; else 1
+	N       int    // records of a MultiGet, MultiPut, Scan or TableScan; else 1
 	First   uint64 // number of the first of them in its hash key
 	// Values holds the values to be written, record i at i*ValueSize (a shorter slice repeats its beginning).
 	Values    []byte
 	ValueSize int
+	record    uint64 // that an Insert adds
 	// Done ends the operation. miss: a read found nothing.
 	Done func(miss bool, err error)
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"sync"
 )
@@ -21,12 +22,14 @@ type Etcd struct{ Address string }
 // Name implements Driver.
 func (d *Etcd) Name() string { return "etcd" }
 
-// Supports implements Driver: etcd has no counters.
-func (d *Etcd) Supports(k Kind) bool { return k != Incr }
+// Supports implements Driver: etcd has no counters, and a scan that goes on where the last request ended is not one of its own.
+func (d *Etcd) Supports(k Kind) bool { return k != Incr && k != TableScan }
 
 // Servers implements Driver.
-func (d *Etcd) Servers(context.Context) []Server {
-	return []Server{{Address: d.Address, Version: "etcd"}}
+func (d *Etcd) Servers(ctx context.Context) []Server {
+	client := http.Client{Timeout: versionTimeout}
+	defer client.CloseIdleConnections()
+	return []Server{{Address: d.Address, Version: "etcd " + version(ctx, &client, d.Address)}}
 }
 
 type etcdConn struct {
@@ -34,8 +37,16 @@ type etcdConn struct {
 	base string
 }
 
-// Dial implements Driver.
-func (d *Etcd) Dial(context.Context, int) (Conn, error) {
+// Dial implements Driver. The HTTP client connects when it has something to send; the one made here only shows that it can.
+func (d *Etcd) Dial(ctx context.Context, _ int) (Conn, error) {
+	var dialer net.Dialer
+	probe, err := dialer.DialContext(ctx, "tcp", d.Address)
+	if err != nil {
+		return nil, err
+	}
+	if err := probe.Close(); err != nil {
+		return nil, err
+	}
 	var protocols http.Protocols
 	protocols.SetUnencryptedHTTP2(true)
 	return &etcdConn{

@@ -23,8 +23,14 @@ func TestHTML(t *testing.T) {
 		report("depth:get", 1, 0, 1000, 20, time.Millisecond), report("depth:get", 64, 0, 9000, 5, 2*time.Millisecond),
 		report("depth:put", 1, 0, 500, 200, time.Millisecond), report("depth:put", 64, 0, 2000, 0, time.Millisecond),
 		report("rate:get", 64, 1000, 1000, 10, time.Millisecond), report("rate:get", 64, 5000, 5000, 8, 5*time.Millisecond),
+		report("rate:put", 64, 100, 100, 10, time.Millisecond), report("rate:put", 64, 500, 500, 8, 5*time.Millisecond),
+		report("size:get", 64, 0, 1000, 10, time.Millisecond), report("size:get", 64, 0, 500, 80, time.Millisecond),
+		report("partitions:get", 64, 0, 1000, 10, time.Millisecond),
 		report("mix:ycsb-a", 64, 0, 4321, 30, time.Millisecond),
 	}}
+	s.Notes = []string{"a <note>"}
+	s.Reports[0].Processes = []ProcessReport{{Name: "replica<1>", CPU: CPU{User: 3 * time.Second, Sys: time.Second}}}
+	s.Reports[0].Ops = 1_000_000
 	var out strings.Builder
 	if err := s.WriteHTML(&out); err != nil {
 		t.Fatal(err)
@@ -52,10 +58,12 @@ func TestHTML(t *testing.T) {
 			}
 		}
 	}
-	if plots != 7 {
-		t.Errorf("%d plots, want 7", plots)
+	// Two over depth, latency of two operations over load, three over value size, two over partitions, two of bars.
+	if plots != 11 {
+		t.Errorf("%d plots, want 11", plots)
 	}
-	for _, want := range []string{"a &lt;suite&gt;", "&lt;v&amp;1&gt;", ">4321<", "ycsb-a", "<title>get: 64, 9000</title>"} {
+	for _, want := range []string{"a &lt;suite&gt;", "&lt;v&amp;1&gt;", ">4321<", "ycsb-a", "<title>get: 64, 9000</title>", "<title>p99.9: 500, 45k</title>",
+		"a &lt;note&gt;", "replica&lt;1&gt;", "<td>3.00 + 1.00</td>"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q", want)
 		}

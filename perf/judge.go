@@ -16,8 +16,8 @@ type Verdict struct {
 	Slower bool
 }
 
-// minRuns is how many pairs of runs a verdict needs.
-const minRuns = 7
+// MinRuns is how many pairs of runs a verdict needs.
+const MinRuns = 7
 
 // certainty is how many standard errors the ratio must be from 1.
 const certainty = 3
@@ -31,7 +31,7 @@ var errFewRuns = errors.New("perf: a verdict needs seven pairs of runs at least"
 // much, and a slow-down of one per cent is not worth an alarm.
 func Judge(base, head []float64, threshold float64) (Verdict, error) {
 	n := len(base)
-	if n < minRuns || n != len(head) {
+	if n < MinRuns || n != len(head) {
 		return Verdict{}, errFewRuns
 	}
 	ratios := make([]float64, n)

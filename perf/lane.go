@@ -82,7 +82,7 @@ type source struct {
 	work   *Workload
 	shares [kinds]float64
 	pick   chooser
-	total  atomic.Uint64 // records that are there
+	added  inserts
 	// left is how many operations may still be started; it is not used when the phase ends by time.
 	limited bool
 	left    atomic.Int64
@@ -98,8 +98,8 @@ const valueBytes = 4 << 20
 
 func newSource(w *Workload, seed uint64) *source {
 	s := &source{work: w, shares: w.shares(), values: make([]byte, max(valueBytes, w.ValueSize))}
-	s.total.Store(w.Records)
-	s.pick = newChooser(w, &s.total)
+	s.added.reset(w.Records)
+	s.pick = newChooser(w, &s.added.there)
 	r := rand.New(rand.NewPCG(seed, 1))
 	for i := range s.values {
 		s.values[i] = byte(r.Uint32())
@@ -138,10 +138,11 @@ func (s *source) draw(op *Op, r *rand.Rand) {
 	}
 	record := uint64(0)
 	if kind == Insert {
-		record = s.total.Add(1) - 1
+		record = s.added.begin()
 	} else {
 		record = s.pick.next(r)
 	}
+	op.record = record
 	s.work.place(op, kind, record, r, s.values)
 }
 
@@ -196,6 +197,9 @@ func (l *lane) done(miss bool, err error) {
 		return
 	}
 	took := time.Since(l.begun)
+	if l.kind == Insert {
+		l.src.added.end(l.op.record)
+	}
 	if err == nil {
 		written := 0
 		if !l.kind.read() {

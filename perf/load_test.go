@@ -112,7 +112,7 @@ func TestDraw(t *testing.T) {
 	seen := map[Kind]float64{}
 	var op Op
 	for range draws {
-		before := src.total.Load()
+		before := src.added.next.Load()
 		src.draw(&op, r)
 		seen[op.Kind]++
 		switch op.Kind {
@@ -136,6 +136,25 @@ func TestDraw(t *testing.T) {
 		if got := seen[k] / draws * 10; math.Abs(got-share) > 0.3 {
 			t.Errorf("%v has share %.2f of 10, want %v", k, got, share)
 		}
+	}
+}
+
+// Records are there when their insert and all before it have ended.
+func TestInserts(t *testing.T) {
+	var s inserts
+	s.reset(10)
+	for want := uint64(10); want < 14; want++ {
+		if got := s.begin(); got != want {
+			t.Fatalf("record %d, want %d", got, want)
+		}
+	}
+	for _, step := range []struct{ ended, there uint64 }{{11, 10}, {13, 10}, {10, 12}, {12, 14}} {
+		if s.end(step.ended); s.there.Load() != step.there {
+			t.Errorf("%d records are there when %d has ended, want %d", s.there.Load(), step.ended, step.there)
+		}
+	}
+	if len(s.ended) != 0 {
+		t.Errorf("%d are kept", len(s.ended))
 	}
 }
 

@@ -28,6 +28,7 @@ func (d *Pegasus) Supports(Kind) bool { return true }
 type pegasusConn struct {
 	client *clientlib.Client
 	table  *clientlib.Table
+	slots  int // made so far
 }
 
 // Dial implements Driver.
@@ -47,7 +48,8 @@ func (d *Pegasus) Dial(ctx context.Context, depth int) (Conn, error) {
 func (c *pegasusConn) Close() { _ = c.client.Close() }
 
 func (c *pegasusConn) Slot() Slot {
-	s := &pegasusSlot{table: c.table}
+	s := &pegasusSlot{table: c.table, scan: tableScan{part: c.slots % max(1, c.table.Partitions())}}
+	c.slots++
 	s.call.OnDone = func(*clientlib.Call) { s.finish() }
 	return s
 }
@@ -61,6 +63,7 @@ type pegasusSlot struct {
 	stop  []byte // raw key
 	sort  []byte
 	list  proto.List
+	scan  tableScan
 }
 
 func (s *pegasusSlot) Blocks() bool { return false }
@@ -102,6 +105,8 @@ func (s *pegasusSlot) Start(op *Op) {
 			Start: s.raw, Stop: s.stop, StartInclusive: true, StopInclusive: true, BatchSize: int32(op.N) + 1,
 		}
 		call.Code, call.Args = proto.CodeGetScanner, scan.AppendArgs(args)
+	case TableScan:
+		s.scan.request(call, op.N)
 	case Incr:
 		incr := proto.IncrRequest{Key: s.raw, Increment: 1}
 		call.Code, call.Args = proto.CodeIncr, incr.AppendArgs(args)
@@ -147,6 +152,12 @@ func (s *pegasusSlot) outcome(result []byte) (miss bool, err error) {
 		var r proto.ScanResponse
 		err = r.DecodeResult(result)
 		status, rows = r.Error, r.KVs.N
+	case TableScan:
+		var r proto.ScanResponse
+		if err = r.DecodeResult(result); err == nil {
+			s.scan.answer(&r, s.table.Partitions())
+		}
+		status = r.Error
 	case Incr:
 		var r proto.IncrResponse
 		err = r.DecodeResult(result)
@@ -206,7 +217,7 @@ func primaries(ctx context.Context, client *clientlib.Client, table string) ([]s
 
 // profiles asks every server what it is: build and configuration profile belong to any number that is quoted.
 func profiles(ctx context.Context, servers []string) []Server {
-	client := http.Client{Timeout: 2 * time.Second}
+	client := http.Client{Timeout: versionTimeout}
 	defer client.CloseIdleConnections()
 	var out []Server
 	for _, address := range servers {
@@ -214,6 +225,9 @@ func profiles(ctx context.Context, servers []string) []Server {
 	}
 	return out
 }
+
+// versionTimeout bounds asking a server what it is.
+const versionTimeout = 2 * time.Second
 
 // maxVersion bounds what is kept of a server's answer, in bytes.
 const maxVersion = 1024

@@ -23,10 +23,13 @@ type plot struct {
 const (
 	plotWidth, plotHeight       = 560, 320
 	marginLeft, marginRight     = 70, 20
-	marginTop, marginBottom     = 30, 45
+	marginTop, marginBottom     = 44, 45
+	titleAt, legendAt           = 16, 34
 	innerWidth, innerHeight     = plotWidth - marginLeft - marginRight, plotHeight - marginTop - marginBottom
 	barHeight, barGap, barLabel = 16, 4, 170
+	legendChar, legendGap       = 7, 30 // of a letter at most, and between names
 	ticksWanted                 = 6
+	fewDecades                  = 2 // up to so many, there is room for labels between them
 )
 
 // Colours that people who see red and green alike can tell apart (Okabe and Ito).
@@ -76,6 +79,9 @@ func (a *axis) ticks() (out []float64) {
 	if a.log {
 		for e := a.low; e <= a.high; e++ {
 			out = append(out, math.Pow(10, e))
+			if a.high-a.low <= fewDecades && e < a.high {
+				out = append(out, 2*math.Pow(10, e), 5*math.Pow(10, e))
+			}
 		}
 		return out
 	}
@@ -96,9 +102,9 @@ func (a *axis) ticks() (out []float64) {
 func number(v float64) string {
 	switch {
 	case v >= 1e6:
-		return fmt.Sprintf("%gM", v/1e6)
+		return fmt.Sprintf("%.4gM", v/1e6)
 	case v >= 1e4:
-		return fmt.Sprintf("%gk", v/1e3)
+		return fmt.Sprintf("%.4gk", v/1e3)
 	}
 	return fmt.Sprintf("%.4g", v)
 }
@@ -119,7 +125,7 @@ func (p plot) draw(b *strings.Builder, cs []curve) {
 	line := func(x1, y1, x2, y2 float64, colour string) {
 		fmt.Fprintf(b, `<line x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f" stroke="%s"/>`, x1, y1, x2, y2, colour)
 	}
-	text(plotWidth/2, 16, "middle", p.title)
+	text(plotWidth/2, titleAt, "middle", p.title)
 	text(marginLeft+innerWidth/2, plotHeight-8, "middle", p.x)
 	fmt.Fprintf(b, `<text transform="translate(14 %d) rotate(-90)" text-anchor="middle">%s</text>`, marginTop+innerHeight/2, html.EscapeString(p.y))
 	for _, v := range x.ticks() {
@@ -132,7 +138,9 @@ func (p plot) draw(b *strings.Builder, cs []curve) {
 	}
 	line(x.from, y.from, x.to, y.from, "#888")
 	line(x.from, y.from, x.from, y.to, "#888")
+	names := make([]string, len(cs))
 	for i, c := range cs {
+		names[i] = c.name
 		colour := colours[i%len(colours)]
 		var points strings.Builder
 		for j := range c.x {
@@ -145,27 +153,43 @@ func (p plot) draw(b *strings.Builder, cs []curve) {
 				px, py, colour, html.EscapeString(c.name), number(c.x[j]), number(c.y[j]))
 		}
 		fmt.Fprintf(b, `<polyline fill="none" stroke="%s" stroke-width="1.5" points="%s"/>`, colour, strings.TrimSpace(points.String()))
-		fmt.Fprintf(b, `<text x="%d" y="%d" fill="%s">%s</text>`, marginLeft+8, marginTop+12+14*i, colour, html.EscapeString(c.name))
 	}
+	legend(b, marginLeft, names)
 	b.WriteString("</svg>")
 }
 
-// drawBars draws one bar per report.
-func drawBars(b *strings.Builder, title string, reports []*Report, value func(*Report) float64) {
+// legend writes the names of curves or parts of bars below the title, each in its colour.
+func legend(b *strings.Builder, x int, names []string) {
+	for i, name := range names {
+		fmt.Fprintf(b, `<text x="%d" y="%d" fill="%s">● %s</text>`, x, legendAt, colours[i%len(colours)], html.EscapeString(name))
+		x += legendChar*len(name) + legendGap
+	}
+}
+
+// drawBars draws one bar per report, which has a part for every value that its figure consists of.
+func drawBars(b *strings.Builder, title string, reports []*Report, names []string, parts func(*Report) []float64) {
 	height := marginTop + len(reports)*(barHeight+barGap)
 	x := axis{from: barLabel, to: plotWidth - 60}
-	values := make([]float64, len(reports))
+	sums := make([]float64, len(reports))
 	for i, r := range reports {
-		values[i] = value(r)
+		for _, v := range parts(r) {
+			sums[i] += v
+		}
 	}
-	x.fit(values)
+	x.fit(sums)
 	fmt.Fprintf(b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" role="img">`, plotWidth, height)
-	fmt.Fprintf(b, `<text x="%d" y="16" text-anchor="middle">%s</text>`, plotWidth/2, html.EscapeString(title))
+	fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="middle">%s</text>`, plotWidth/2, titleAt, html.EscapeString(title))
+	legend(b, barLabel, names)
 	for i, r := range reports {
 		top := marginTop + i*(barHeight+barGap)
 		fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="end">%s</text>`, barLabel-6, top+barHeight-4, html.EscapeString(r.label()))
-		fmt.Fprintf(b, `<rect x="%d" y="%d" width="%.1f" height="%d" fill="%s"/>`, barLabel, top, max(x.at(values[i])-barLabel, 0), barHeight, colours[0])
-		fmt.Fprintf(b, `<text x="%.1f" y="%d">%s</text>`, x.at(values[i])+4, top+barHeight-4, number(math.Round(values[i]*100)/100))
+		done := 0.0
+		for k, v := range parts(r) {
+			fmt.Fprintf(b, `<rect x="%.1f" y="%d" width="%.1f" height="%d" fill="%s"/>`, x.at(done), top, max(x.at(done+v)-x.at(done), 0), barHeight,
+				colours[k%len(colours)])
+			done += v
+		}
+		fmt.Fprintf(b, `<text x="%.1f" y="%d">%s</text>`, x.at(done)+4, top+barHeight-4, number(math.Round(done*100)/100))
 	}
 	b.WriteString("</svg>")
 }

@@ -23,6 +23,13 @@ var profileKinds = []struct{ name, path, top string }{
 	{"wall", "/debug/wall", "time"}, // on- and off-CPU
 }
 
+// The off-CPU view is that part of the wall profile in which goroutines were parked, slept or were in a system call (waiting says how
+// that shows), told of the functions that they waited in: frames of libraries that everything goes through are left out.
+const (
+	waiting   = `^runtime\.(gopark|notetsleepg|notesleep)$|^(internal/runtime/)?syscall\.(Raw)?Syscall6?$`
+	waitPaths = `^(runtime|internal|syscall|golang\.org/x/sys|net|bufio|io|sync|time|context)[./]`
+)
+
 // Profile collects profiles of all processes that have a debug port, over the time given (whole seconds, at least one), and leaves
 // them in dir as NAME.KIND.pb.gz. All kinds are sampled at once, which costs a few per cent: figures of a measurement during
 // which this ran are not to be quoted.
@@ -81,12 +88,20 @@ func fetchProfile(ctx context.Context, url, file string) error {
 	return os.WriteFile(file, body, 0o644)
 }
 
-// ProfileTexts writes NAME.KIND.txt beside each profile of dir: what `go tool pprof -top` makes of it. Without a go command it does
-// nothing; the profiles can be read elsewhere.
+// ProfileTexts writes NAME.KIND.txt beside each profile of dir: what `go tool pprof -top` makes of it; and NAME.offcpu.txt, where the
+// time went that the process was not running. Without a go command it does nothing; the profiles can be read elsewhere.
 func ProfileTexts(ctx context.Context, dir string) error {
 	tool, err := exec.LookPath("go")
 	if err != nil {
 		return nil
+	}
+	text := func(profile, into string, flags ...string) error {
+		args := append([]string{"tool", "pprof", "-top", "-nodecount=80"}, flags...)
+		out, err := exec.CommandContext(ctx, tool, append(args, profile)...).Output()
+		if err != nil {
+			return fmt.Errorf("go tool pprof %s: %w", profile, err)
+		}
+		return os.WriteFile(into, out, 0o644)
 	}
 	for _, k := range profileKinds {
 		files, err := filepath.Glob(filepath.Join(dir, "*."+k.name+profileSuffix))
@@ -94,11 +109,15 @@ func ProfileTexts(ctx context.Context, dir string) error {
 			return err
 		}
 		for _, f := range files {
-			text, err := exec.CommandContext(ctx, tool, "tool", "pprof", "-top", "-nodecount=80", "-sample_index="+k.top, f).Output()
-			if err != nil {
-				return fmt.Errorf("go tool pprof %s: %w", f, err)
+			index := "-sample_index=" + k.top
+			if err := text(f, strings.TrimSuffix(f, profileSuffix)+".txt", index); err != nil {
+				return err
 			}
-			if err := os.WriteFile(strings.TrimSuffix(f, profileSuffix)+".txt", text, 0o644); err != nil {
+			if k.name != "wall" {
+				continue
+			}
+			offCPU := strings.TrimSuffix(f, ".wall"+profileSuffix) + ".offcpu.txt"
+			if err := text(f, offCPU, index, "-focus="+waiting, "-hide="+waitPaths); err != nil {
 				return err
 			}
 		}

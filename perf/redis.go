@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"net"
 	"strconv"
+	"strings"
 )
 
 // Redis drives a Redis server (RESP2, https://redis.io/docs/latest/develop/reference/protocol-spec/). A record is the string
@@ -14,13 +16,48 @@ type Redis struct{ Address string }
 // Name implements Driver.
 func (d *Redis) Name() string { return "redis" }
 
-// Supports implements Driver: strings have no order, so there are no scans of a hash key.
-func (d *Redis) Supports(k Kind) bool { return k != Scan }
+// Supports implements Driver: strings have no order, so there are no scans.
+func (d *Redis) Supports(k Kind) bool { return k != Scan && k != TableScan }
 
 // Servers implements Driver.
-func (d *Redis) Servers(context.Context) []Server {
-	return []Server{{Address: d.Address, Version: "redis"}}
+func (d *Redis) Servers(ctx context.Context) []Server {
+	return []Server{{Address: d.Address, Version: redisVersion(ctx, d.Address)}}
 }
+
+// redisVersion asks a server for its version (INFO, section server).
+func redisVersion(ctx context.Context, address string) string {
+	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
+	defer cancel()
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return "unknown: " + err.Error()
+	}
+	defer func() { _ = conn.Close() }()
+	deadline, _ := ctx.Deadline()
+	if err := conn.SetDeadline(deadline); err != nil {
+		return "unknown: " + err.Error()
+	}
+	if _, err := conn.Write(appendBulks(nil, []byte("INFO"), []byte("server"))); err != nil {
+		return "unknown: " + err.Error()
+	}
+	lines := bufio.NewScanner(conn)
+	for range maxInfoLines {
+		if !lines.Scan() {
+			break
+		}
+		switch v, ok := strings.CutPrefix(lines.Text(), "redis_version:"); {
+		case ok:
+			return "Redis " + v
+		case strings.HasPrefix(lines.Text(), "-"):
+			return "unknown: " + lines.Text()[1:]
+		}
+	}
+	return "unknown"
+}
+
+// maxInfoLines is how far into a server's answer its version may stand.
+const maxInfoLines = 20
 
 // Dial implements Driver.
 func (d *Redis) Dial(ctx context.Context, _ int) (Conn, error) {

@@ -23,10 +23,12 @@ type Report struct {
 	Name    string    `json:"name,omitempty"` // within a suite
 	Store   string    `json:"store"`
 	Table   string    `json:"table"`
-	Conns   int       `json:"conns"`
-	Depth   int       `json:"depth"`
-	Rate    float64   `json:"rate,omitempty"` // of an open load, operations per second; 0: the load is closed
-	Work    Workload  `json:"workload"`
+	// Partitions of the table, where a suite compares their numbers.
+	Partitions int      `json:"partitions,omitempty"`
+	Conns      int      `json:"conns"`
+	Depth      int      `json:"depth"`
+	Rate       float64  `json:"rate,omitempty"` // of an open load, operations per second; 0: the load is closed
+	Work       Workload `json:"workload"`
 
 	Elapsed time.Duration    `json:"elapsed_ns"`
 	Ops     int64            `json:"ops"` // that succeeded
@@ -41,10 +43,13 @@ type Report struct {
 
 	Client    ClientReport    `json:"client"`
 	Processes []ProcessReport `json:"processes,omitempty"`
-	// ServerUSPerOp is the time of all watched processes together per operation, in microseconds.
+	// ServerUSPerOp is the time of all watched processes together per operation, in microseconds; ServerUserUS and ServerSysUS are
+	// its parts in user mode and in the kernel.
 	ServerUSPerOp float64 `json:"server_cpu_us_per_op,omitempty"`
+	ServerUserUS  float64 `json:"server_user_us_per_op,omitempty"`
+	ServerSysUS   float64 `json:"server_sys_us_per_op,omitempty"`
 	// UserBytes are the keys and values that were written. The rest is what the watched processes did per operation, and per
-	// user byte; 0 where it is not known.
+	// user byte; 0 where it is not known, as syncs, allocations and garbage collection are without debug ports.
 	UserBytes      int64   `json:"user_bytes"`
 	WrittenPerByte float64 `json:"written_per_user_byte,omitempty"`
 	SyncsPerOp     float64 `json:"fdatasyncs_per_op,omitempty"`
@@ -124,7 +129,7 @@ func latencies(h *hdrhistogram.Histogram) Latencies {
 
 // derive fills what follows from the rest.
 func (r *Report) derive() {
-	r.ServerUSPerOp = 0
+	r.ServerUSPerOp, r.ServerUserUS, r.ServerSysUS = 0, 0, 0
 	if r.Ops == 0 || r.Elapsed <= 0 {
 		return
 	}
@@ -140,6 +145,8 @@ func (r *Report) derive() {
 		p := &r.Processes[i]
 		p.USPerOp = perOp(p.CPU)
 		r.ServerUSPerOp += p.USPerOp
+		r.ServerUserUS += perOp(CPU{User: p.CPU.User})
+		r.ServerSysUS += perOp(CPU{Sys: p.CPU.Sys})
 		r.RSS += p.RSS
 		cpu += p.CPU.Total()
 		written += p.Written
@@ -155,6 +162,19 @@ func (r *Report) derive() {
 	if cpu > 0 {
 		r.GCShare = float64(gc) / float64(cpu)
 	}
+}
+
+// counted tells whether a watched process has a debug port, without which syncs, allocations and garbage collection are not known.
+func (r *Report) counted() bool {
+	return slices.ContainsFunc(r.Processes, func(p ProcessReport) bool { return p.Counters != nil })
+}
+
+// known formats a figure, or a dash for one that is not known.
+func known(is bool, format string, v float64) string {
+	if !is {
+		return "-"
+	}
+	return fmt.Sprintf(format, v)
 }
 
 // Median returns the report with the median throughput; of an even number, the lower of the two in the middle.
@@ -217,9 +237,14 @@ func (r *Report) WriteText(w io.Writer) error {
 			p.CPU.Sys, p.Switches.Voluntary, p.Switches.Involuntary, float64(p.Written)/1e6, float64(p.RSS)/1e6, p.PID)
 	}
 	if len(r.Processes) > 0 {
-		line("cpu servers\t%.2f us/op\t%.2f switches/op  %.3f fdatasyncs/op  %.2f bytes written per user byte", r.ServerUSPerOp,
-			r.SwitchesPerOp, r.SyncsPerOp, r.WrittenPerByte)
-		line("go servers\t%.2f allocs/op\tGC %.1f%% of cpu  rss %.0f MB", r.AllocsPerOp, r.GCShare*100, float64(r.RSS)/1e6)
+		counted := r.counted()
+		line("cpu servers\t%.2f us/op\tuser %.2f  sys %.2f  %.2f switches/op  %s fdatasyncs/op  %s bytes written per user byte", r.ServerUSPerOp,
+			r.ServerUserUS, r.ServerSysUS, r.SwitchesPerOp, known(counted, "%.3f", r.SyncsPerOp), known(r.UserBytes > 0, "%.2f", r.WrittenPerByte))
+		line("go servers\t%s allocs/op\tGC %s%% of cpu  rss %.0f MB", known(counted, "%.2f", r.AllocsPerOp),
+			known(counted, "%.1f", r.GCShare*100), float64(r.RSS)/1e6)
+		if !counted {
+			line("\t\t- is not known: it needs debug ports, as pegasus-onebox --debug gives them")
+		}
 	}
 	line("cpu client\t%.2f us/op\tuser %v  sys %v  %.2f allocs/op", r.Client.USPerOp,
 		r.Client.CPU.User.Round(time.Millisecond), r.Client.CPU.Sys.Round(time.Millisecond), r.Client.AllocsPerOp)

@@ -24,7 +24,8 @@ type Config struct {
 	Conns int
 	Depth int
 	Work  Workload
-	// Preload writes every record once before anything is measured.
+	// Preload writes every record once before anything is measured, with at least fillDepth in flight: a load of one at a time
+	// should not have to wait for that.
 	Preload bool
 	Warmup  time.Duration
 	// Rate, if not 0, makes the load an open one of so many operations per second; else it is closed.
@@ -47,7 +48,9 @@ const (
 	maxConns = 1024
 	// MaxDepth is the largest Config.Depth.
 	MaxDepth = 1 << 15
-	maxRate  = 1e8
+	// fillDepth is how many records at least each client has in flight while it writes them before a measurement.
+	fillDepth = 64
+	maxRate   = 1e8
 )
 
 // Validate says what is wrong with the configuration, or nil.
@@ -92,6 +95,7 @@ func (c *Config) bounds() (n int) {
 type bench struct {
 	config *Config
 	src    *source
+	conns  []Conn
 	lanes  []*lane // those of a connection together
 	meters []*meter
 	wg     sync.WaitGroup
@@ -108,24 +112,21 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	if c.Driver == nil {
 		c.Driver = &Pegasus{Metas: c.Metas, Table: c.Table}
 	}
-	b := &bench{config: &c, src: newSource(&c.Work, c.Seed)}
-	for i := range c.Conns {
-		conn, err := c.Driver.Dial(ctx, c.Depth)
-		if err != nil {
+	if c.Preload {
+		if err := fill(ctx, c); err != nil {
 			return nil, err
 		}
-		defer conn.Close()
-		m := newMeter(&c.Work)
-		b.meters = append(b.meters, m)
-		for j := range c.Depth {
-			b.lanes = append(b.lanes, newLane(conn.Slot(), b.src, m, c.Seed+uint64(i*c.Depth+j), b.wg.Done))
-		}
 	}
+	b, err := dial(ctx, &c)
+	if err != nil {
+		return nil, err
+	}
+	defer b.close()
 	report := &Report{
 		Started: time.Now().UTC().Truncate(time.Second), Store: c.Driver.Name(), Table: c.Table, Conns: c.Conns, Depth: c.Depth,
 		Rate: c.Rate, Work: c.Work, Machine: thisMachine(), Servers: c.Driver.Servers(ctx),
 	}
-	if err := b.prepare(ctx); err != nil {
+	if err := b.warmUp(ctx); err != nil {
 		return nil, err
 	}
 	b.src.limited = c.Ops > 0
@@ -138,20 +139,53 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	return report, nil
 }
 
-// prepare loads the records and warms up, as far as the configuration wants it.
-func (b *bench) prepare(ctx context.Context) error {
-	c := b.config
-	if c.Preload {
-		_, _ = fmt.Fprintf(c.Progress, "writing %d records\n", c.Work.Records)
-		b.src.load = true
-		if err := b.phase(ctx, 0, 0, nil); err != nil {
-			return err
+// dial makes the connections of a measurement and their lanes.
+func dial(ctx context.Context, c *Config) (*bench, error) {
+	b := &bench{config: c, src: newSource(&c.Work, c.Seed)}
+	for i := range c.Conns {
+		conn, err := c.Driver.Dial(ctx, c.Depth)
+		if err != nil {
+			b.close()
+			return nil, err
 		}
-		b.src.load = false
-		if errs := allErrors(b.meters); len(errs) > 0 {
-			return fmt.Errorf("writing the records: %v", errs)
+		b.conns = append(b.conns, conn)
+		m := newMeter(&c.Work)
+		b.meters = append(b.meters, m)
+		for j := range c.Depth {
+			b.lanes = append(b.lanes, newLane(conn.Slot(), b.src, m, c.Seed+uint64(i*c.Depth+j), b.wg.Done))
 		}
 	}
+	return b, nil
+}
+
+func (b *bench) close() {
+	for _, c := range b.conns {
+		c.Close()
+	}
+}
+
+// fill writes every record, over connections of its own.
+func fill(ctx context.Context, c Config) error {
+	_, _ = fmt.Fprintf(c.Progress, "writing %d records\n", c.Work.Records)
+	c.Depth = max(c.Depth, fillDepth)
+	b, err := dial(ctx, &c)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	b.src.load = true
+	if err := b.phase(ctx, 0, 0, nil); err != nil {
+		return err
+	}
+	if errs := allErrors(b.meters); len(errs) > 0 {
+		return fmt.Errorf("writing the records: %v", errs)
+	}
+	return nil
+}
+
+// warmUp puts load on the store that is not measured, if the configuration wants it.
+func (b *bench) warmUp(ctx context.Context) error {
+	c := b.config
 	if c.Warmup > 0 {
 		_, _ = fmt.Fprintf(c.Progress, "warming up for %v\n", c.Warmup)
 		if err := b.phase(ctx, c.Rate, c.Warmup, nil); err != nil {

@@ -26,16 +26,17 @@ const (
 	CheckAndSet // write a record if it exists, which it does when the records were loaded
 	Insert      // put a record that is not there yet
 	Modify      // get a record, then put it: two requests, one operation
+	TableScan   // the next Batch records at most of a scan of the whole table, which each slot makes for itself, again and again
 	kinds
 )
 
-var kindNames = [kinds]string{"get", "put", "multi_get", "multi_put", "scan", "incr", "check_and_set", "insert", "modify"}
+var kindNames = [kinds]string{"get", "put", "multi_get", "multi_put", "scan", "incr", "check_and_set", "insert", "modify", "full_scan"}
 
 // String is the name in reports.
 func (k Kind) String() string { return kindNames[k] }
 
 // read tells whether the kind counts among the reads of a report.
-func (k Kind) read() bool { return k == Get || k == MultiGet || k == Scan }
+func (k Kind) read() bool { return k == Get || k == MultiGet || k == Scan || k == TableScan }
 
 // Mix gives the kinds of a workload their shares. They are relative to their sum.
 type Mix map[Kind]float64
@@ -64,7 +65,7 @@ type Workload struct {
 	// SortKeys is the number of records per hash key. 1: the sort key is empty; more: it is the record's number in its hash
 	// key, sortKeyLen digits.
 	SortKeys int `json:"sort_keys"`
-	// Batch is the number of records of a MultiGet, MultiPut or Scan.
+	// Batch is the number of records of a MultiGet, MultiPut, Scan or TableScan.
 	Batch int `json:"batch"`
 }
 
@@ -151,6 +152,9 @@ func (w *Workload) String() string {
 			parts = append(parts, fmt.Sprintf("%v %.3g%%", k, share*100/sumOf(mix)))
 		}
 	}
+	if w.Batch > 1 {
+		parts = append(parts, fmt.Sprintf("in batches of %d", w.Batch))
+	}
 	return strings.Join(parts, " ")
 }
 
@@ -179,11 +183,17 @@ var presets = map[string]func(w *Workload){
 	"multi-get": func(w *Workload) { w.Mix = Mix{MultiGet: 1}; w.batched(10) },
 	"multi-put": func(w *Workload) { w.Mix = Mix{MultiPut: 1}; w.batched(10) },
 	"scan":      func(w *Workload) { w.Mix = Mix{Scan: 1}; w.batched(100) },
-	"incr":      func(w *Workload) { w.Mix = Mix{Incr: 1} },
-	"cas":       func(w *Workload) { w.Mix = Mix{CheckAndSet: 1} },
-	"bulk":      func(w *Workload) { w.Mix, w.Distribution = Mix{MultiPut: 1}, Sequential; w.batched(100) },
-	"hot-get":   func(w *Workload) { w.Mix, w.Distribution = Mix{Get: 1}, Hot },
-	"hot-put":   func(w *Workload) { w.Mix, w.Distribution = Mix{Put: 1}, Hot },
+	"full-scan": func(w *Workload) {
+		w.Mix = Mix{TableScan: 1}
+		if w.Batch <= 1 {
+			w.Batch = scanBatch
+		}
+	},
+	"incr":    func(w *Workload) { w.Mix = Mix{Incr: 1} },
+	"cas":     func(w *Workload) { w.Mix = Mix{CheckAndSet: 1} },
+	"bulk":    func(w *Workload) { w.Mix, w.Distribution = Mix{MultiPut: 1}, Sequential; w.batched(100) },
+	"hot-get": func(w *Workload) { w.Mix, w.Distribution = Mix{Get: 1}, Hot },
+	"hot-put": func(w *Workload) { w.Mix, w.Distribution = Mix{Put: 1}, Hot },
 	// The table that Apache Pegasus publishes: single records of 1 KiB, zipfian, reads to writes 0:1, 1:3, 1:1, 3:1, 1:0.
 	"published-0-1": func(w *Workload) { w.published(0, 1) },
 	"published-1-3": func(w *Workload) { w.published(1, 3) },
@@ -262,6 +272,8 @@ func (w *Workload) place(op *Op, kind Kind, record uint64, r *rand.Rand, values 
 		// A batch does not go beyond its hash key.
 		op.First = min(op.First, uint64(w.SortKeys-op.N))
 		op.SortKey = appendKey(op.SortKey[:0], op.First, sortKeyLen)
+	case TableScan:
+		op.N = w.Batch
 	case Incr:
 		op.HashKey[0] = 'c'
 	}

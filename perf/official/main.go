@@ -109,6 +109,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	duration := f.Duration("duration", 5*time.Second, "of each measurement")
 	records := f.Uint64("records", 1_000_000, "number of records")
 	load := f.Bool("preload", true, "write every record once, with this project's client")
+	redis := f.Bool("redis", true, "at the end, compare gets by one caller with redis-benchmark -c 1 GET, if Redis is installed")
 	asJSON := f.Bool("json", false, "print one JSON object per measurement")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -165,7 +166,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			}
 		}
 	}
-	return nil
+	if !*redis || *asJSON {
+		return nil
+	}
+	return compareRedis(ctx, perf.Config{
+		Driver: &driver{servers, *table}, Table: *table, Conns: 1, Work: work, Warmup: time.Second, Duration: *duration / 2,
+	}, stdout)
 }
 
 func processes(dir, pids string) ([]perf.Process, error) {

@@ -47,6 +47,7 @@ const (
 	// operation is steady; throughput depends on what else the machine does.
 	cpuThreshold  = 0.05
 	wallThreshold = 0.15
+	maxGateRuns   = 1000
 	// gateStart bounds the start of a cluster.
 	gateStart = 90 * time.Second
 )
@@ -175,6 +176,9 @@ func measureCase(ctx context.Context, o *options, c *gateCase, sides [2]*served)
 
 // checkGate says what is wrong with the options of the gate.
 func (o *options) checkGate() error {
+	if o.gateBase != "" && (o.gateRuns < perf.MinRuns || o.gateRuns > maxGateRuns) {
+		return fmt.Errorf("%d runs: want %d to %d", o.gateRuns, perf.MinRuns, maxGateRuns)
+	}
 	if (o.gateBase == "") != (o.gateHead == "") {
 		return errors.New("--gate-base and --gate-head belong together")
 	}

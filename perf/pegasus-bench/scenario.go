@@ -8,16 +8,54 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"text/tabwriter"
 	"time"
 
+	"pegasus/conf"
 	"pegasus/conf/onebox"
 	"pegasus/perf"
 )
 
-// scenario runs one of the scenarios on a cluster of its own, which is gone afterwards.
+// scenario runs one of the scenarios, on clusters of its own, which are gone afterwards.
 func scenario(ctx context.Context, o *options, stdout, stderr io.Writer) error {
-	bin := o.bin
+	s := starter{o: o, stderr: stderr}
+	on := func(change func(*onebox.Options), run func(context.Context, *options, *onebox.Cluster, io.Writer) error) error {
+		return s.with(ctx, change, func(c *onebox.Cluster) error { return run(ctx, o, c, stdout) })
+	}
+	switch {
+	case o.suite != "":
+		return runSuite(ctx, o, s, stdout)
+	case o.peak:
+		return runPeak(ctx, o, s, stdout)
+	case o.learn:
+		return on(nil, runLearn)
+	case o.limit:
+		return on(nil, runLimit)
+	case o.scans:
+		return on(nil, runScans)
+	case o.tails:
+		if o.blockCache == 0 {
+			o.blockCache = tailCache
+		}
+		return on(o.tailStore, runTails)
+	case len(o.scale) > 0:
+		return on(scaleStore, runScale)
+	}
+	return on(func(c *onebox.Options) {
+		c.Tables = append(c.Tables, onebox.Table{Name: "one", Partitions: 8, Replicas: 1})
+	}, runGroups)
+}
+
+// starter makes the clusters of scenarios.
+type starter struct {
+	o      *options
+	stderr io.Writer
+}
+
+// with runs f on a cluster with the table "three", of three members and eight partitions. change, unless nil, alters how it is made.
+func (s starter) with(ctx context.Context, change func(*onebox.Options), f func(*onebox.Cluster) error) error {
+	bin := s.o.bin
 	if bin == "" {
 		self, err := os.Executable()
 		if err != nil {
@@ -30,44 +68,38 @@ func scenario(ctx context.Context, o *options, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	tables := []onebox.Table{{Name: "one", Partitions: 8, Replicas: 1}, {Name: "three", Partitions: 8, Replicas: 3}}
-	if !o.groups {
-		tables = tables[1:]
-	}
-	extra := o.replicaExtra
-	switch {
-	case o.tails:
-		extra += fmt.Sprintf("\n[store]\nwrite_buffer = %q\nwrite_buffer_total = \"128MiB\"\nblock_cache = %q\nmax_background_jobs = 2", tailMemtable, o.blockCache)
-	case o.scale != "":
-		// With the memtables of a small machine 1,024 partitions are near the limit of their total, and puts make one flush in 200;
-		// those of eight partitions make none. Here all have room.
-		extra += "\n[store]\nwrite_buffer = \"16MiB\"\nwrite_buffer_total = \"1GiB\"\nblock_cache = \"256MiB\"\nmax_background_jobs = 2"
-	}
-	cluster, err := onebox.Up(ctx, onebox.Options{
-		Dir: dir, Bin: bin, FreePorts: true, DieWithParent: true, Debug: true, Shards: o.shards, Tables: tables, Progress: stderr,
+	options := onebox.Options{
+		Dir: dir, Bin: bin, FreePorts: true, DieWithParent: true, Debug: true, Shards: s.o.shards, Progress: s.stderr,
+		Tables: []onebox.Table{{Name: "three", Partitions: 8, Replicas: 3}},
 		// The defaults of a server that has a disk to itself are larger than what a test machine may have left.
-		ReplicaExtra: "[limits]\nmin_free_disk = \"64MiB\"\n" + extra,
-	})
+		ReplicaExtra: "[limits]\nmin_free_disk = \"64MiB\"\n" + s.o.replicaExtra,
+	}
+	if change != nil {
+		change(&options)
+	}
+	cluster, err := onebox.Up(ctx, options)
 	if err != nil {
 		return err
 	}
 	defer cluster.Release()
-	run := runGroups
-	switch {
-	case o.learn:
-		run = runLearn
-	case o.limit:
-		run = runLimit
-	case o.suite != "":
-		run = runSuite
-	case o.scans:
-		run = runScans
-	case o.tails:
-		run = runTails
-	case o.scale != "":
-		run = runScale
-	}
-	return errors.Join(run(ctx, o, cluster, stdout), cluster.Stop())
+	return errors.Join(f(cluster), cluster.Stop())
+}
+
+// tailStore makes memtables small and caches as the options say; the row cache is a quarter of the block cache, as by default.
+func (o *options) tailStore(c *onebox.Options) {
+	c.ReplicaExtra += fmt.Sprintf("\n[store]\nwrite_buffer = %q\nwrite_buffer_total = \"128MiB\"\nmax_background_jobs = 2\n", tailMemtable) +
+		caches(o.blockCache)
+}
+
+// caches is the part of [store] that makes a block cache of so many bytes, and a row cache of a quarter of it, as by default.
+func caches(block conf.Size) string {
+	return fmt.Sprintf("block_cache = \"%v\"\nrow_cache = \"%v\"\n", block, block/4)
+}
+
+// scaleStore has room for many partitions. With the memtables of a small machine 1,024 partitions are near the limit of their total,
+// and puts make one flush in 200; those of eight partitions make none.
+func scaleStore(c *onebox.Options) {
+	c.ReplicaExtra += "\n[store]\nwrite_buffer = \"16MiB\"\nwrite_buffer_total = \"1GiB\"\nblock_cache = \"256MiB\"\nmax_background_jobs = 2\n"
 }
 
 // table writes aligned columns.
@@ -82,6 +114,30 @@ func (t table) row(cells ...any) {
 		_, _ = fmt.Fprintf(t.w, "%v\t", c) // Flush has the error
 	}
 	_, _ = fmt.Fprintln(t.w)
+}
+
+// stream writes rows as they come, in columns as wide as their heads, the first as wide as names are.
+type stream struct {
+	w      io.Writer
+	widths []int
+}
+
+const streamName, streamCell = 22, 6 // letters at least
+
+func (s *stream) row(cells ...any) error {
+	var line strings.Builder
+	for i, c := range cells {
+		text := fmt.Sprint(c)
+		if len(s.widths) == i {
+			s.widths = append(s.widths, max(len(text), streamCell))
+			if i == 0 {
+				s.widths[0] = max(len(text), streamName)
+			}
+		}
+		fmt.Fprintf(&line, "%*s  ", s.widths[i], text)
+	}
+	_, err := fmt.Fprintln(s.w, strings.TrimRight(line.String(), " "))
+	return err
 }
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.2f", float64(d)/float64(time.Millisecond)) }

@@ -60,7 +60,11 @@ func TestGroupsScenario(t *testing.T) {
 }
 
 func TestScenarioArguments(t *testing.T) {
-	for _, args := range [][]string{{"--learn", "--groups"}, {"--learn", "--size", "0"}, {"--size", "x"}} {
+	for _, args := range [][]string{
+		{"--learn", "--groups"}, {"--learn", "--size", "0"}, {"--size", "x"}, {"--size", "5"}, {"--scale", "8,x"}, {"--scale", "0"}, {"--scans", "--json"},
+		{"--tails", "--profile", "x"}, {"--tails", "--block-cache", "1KiB"}, {"--tails", "--block-cache", "8"}, {"--block-cache", "8MiB"}, {"--peak", "--shards", "2"},
+		{"--shards", "2"}, {"--suite", "x", "--workload", "get"}, {"--suite", "x", "--rate", "5"}, {"--gate-runs", "7"}, {"--peak", "--store", "redis"},
+	} {
 		var out bytes.Buffer
 		if err := run(context.Background(), args, &out, &out); err == nil {
 			t.Errorf("%q is accepted", args)
@@ -71,9 +75,9 @@ func TestScenarioArguments(t *testing.T) {
 // Every workload runs against real servers without a failure and finds what it asks for, the report is written, and a scan sees
 // the whole table.
 func TestSuiteScenario(t *testing.T) {
-	suiteDepths, suiteLoads = []int{1, 8}, []float64{0.5}
+	suiteDepths, suiteLoads, suiteSizes, suitePartitions = []int{1, 8}, []float64{0.5}, []int{16, 65536}, []int32{2, 4}
 	dir := t.TempDir()
-	runScenario(t, "--suite", dir, "--records", "500", "--conns", "1", "--duration", "40ms")
+	runScenario(t, "--suite", dir, "--records", "500", "--conns", "1", "--duration", "40ms", "--block-cache", "1MiB")
 	raw, err := os.ReadFile(filepath.Join(dir, "report.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -82,11 +86,11 @@ func TestSuiteScenario(t *testing.T) {
 	if err := json.Unmarshal(raw, &s); err != nil {
 		t.Fatal(err)
 	}
-	if want := 2*3 + len(suiteMixes); len(s.Reports) != want {
+	if want := 2*3 + 2*3 + len(suiteMixes) + 1 + 2*2; len(s.Reports) != want {
 		t.Errorf("%d reports, want %d", len(s.Reports), want)
 	}
 	for _, r := range s.Reports {
-		if r.Ops == 0 || r.Failed != 0 || r.Misses != 0 && r.Name != "mix:ycsb-d" && r.Name != "mix:ycsb-e" {
+		if r.Ops == 0 || r.Failed != 0 || r.Misses != 0 {
 			t.Errorf("%s: %d operations, %d misses, failures %v", r.Name, r.Ops, r.Misses, r.Errors)
 		}
 		if r.AllocsPerOp == 0 || r.RSS == 0 || r.SwitchesPerOp == 0 {
@@ -116,12 +120,15 @@ func TestTailsScenario(t *testing.T) {
 	defer func(rate float64) { tailPuts = rate }(tailPuts)
 	tailPuts = 500 // what a machine that runs other tests besides has room for
 	out := runScenario(t, "--tails", "--records", "3000", "--value-size", "5000", "--block-cache", "1MiB", "--depth", "8", "--duration", "1s")
-	if n := len(regexp.MustCompile(`(?m)^ *open( +[0-9.]+){12}`).FindAllString(out, -1)); n != tailRounds {
+	if n := len(regexp.MustCompile(`(?m)^ *open( +[0-9.]+){13}$`).FindAllString(out, -1)); n != tailRounds {
 		t.Errorf("%d rounds, want %d", n, tailRounds)
 	}
 	m := regexp.MustCompile(`(?m)^ *open( +[0-9.]+){8} +([1-9]\d*) `).FindString(out)
 	if m == "" || !strings.Contains(out, "p99.9 is ") {
 		t.Errorf("nothing was flushed, or no conclusion")
+	}
+	if !regexp.MustCompile(`(?m)^ *open( +[0-9.]+){11} +([1-9][0-9.]*) +\d+$`).MatchString(out) {
+		t.Error("no get went to storage")
 	}
 	if !regexp.MustCompile(`(?m)^an echo server alone, .* is [0-9.]+ times p50$`).MatchString(out) {
 		t.Error("client and machine alone were not measured")
@@ -130,7 +137,59 @@ func TestTailsScenario(t *testing.T) {
 
 func TestScaleScenario(t *testing.T) {
 	out := runScenario(t, "--scale", "4,16", "--records", "500")
-	if n := strings.Count(out, "\n"); n != 5 {
-		t.Errorf("%d lines, want 5", n)
+	if n := strings.Count(out, "\n"); n != 7 {
+		t.Errorf("%d lines, want 7", n)
+	}
+	if n := len(regexp.MustCompile(`(?m)^server CPU per (get|put) at 16 partitions against 4: [+-]\d+ %$`).FindAllString(out, -1)); n != 2 {
+		t.Errorf("%d conclusions, want 2", n)
+	}
+}
+
+func TestPeakScenario(t *testing.T) {
+	out := runScenario(t, "--peak", "--records", "500", "--depth", "8")
+	if n := len(regexp.MustCompile(`(?m)^ *[12] +(get|put|incr) +[1-9].* 0$`).FindAllString(out, -1)); n != 2*len(peakKinds) {
+		t.Errorf("%d rows, want %d", n, 2*len(peakKinds))
+	}
+	if n := len(regexp.MustCompile(`(?m)^(\d loops: a put|get: 2 loops|put: 2 loops|incr: 2 loops) .*\d\.\d\d times`).FindAllString(out, -1)); n != 5 {
+		t.Errorf("%d conclusions, want 5", n)
+	}
+}
+
+// Every daemon leaves every view, as a profile and as text.
+func TestProfile(t *testing.T) {
+	bin, err := onebox.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cluster, err := onebox.Up(ctx, onebox.Options{Dir: t.TempDir(), Bin: bin, FreePorts: true, DieWithParent: true, Debug: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := cluster.Stop(); err != nil {
+			t.Error(err)
+		}
+		cluster.Release()
+	}()
+	dir := t.TempDir()
+	var out bytes.Buffer
+	if err := run(ctx, []string{
+		"--metas", strings.Join(cluster.Metas(), ","), "--onebox-dir", cluster.Dir, "--workload", "mixed", "--depth", "4", "--warmup", "0", "--duration", "2s",
+		"--profile", dir,
+	}, &out, &out); err != nil {
+		t.Fatalf("%v\n%s", err, &out)
+	}
+	for _, node := range cluster.Nodes {
+		for _, view := range []string{"cpu.pb.gz", "allocs.pb.gz", "block.pb.gz", "wall.pb.gz", "cpu.txt", "allocs.txt", "block.txt", "wall.txt", "offcpu.txt"} {
+			if info, err := os.Stat(filepath.Join(dir, node.Name+"."+view)); err != nil || info.Size() == 0 {
+				t.Errorf("%s of %s: %v", view, node.Name, err)
+			}
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "replica1.offcpu.txt"))
+	if err != nil || !bytes.Contains(text, []byte("pegasus/netcore/")) || bytes.Contains(text, []byte("runtime.gopark\n")) {
+		t.Errorf("%v:\n%s", err, text)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"pegasus/conf"
 	"pegasus/conf/onebox"
 	"pegasus/perf"
 )
@@ -29,6 +30,7 @@ const (
 	tailRounds   = 5
 	tailDepth    = 8
 	tailMemtable = "1MiB"
+	tailCache    = 256 * conf.MiB // unless the options say
 )
 
 // tailPuts is the rate of the puts, operations per second; with values of 1,000 bytes each replica of eight partitions flushes a
@@ -55,14 +57,14 @@ func runTails(ctx context.Context, o *options, cluster *onebox.Cluster, stdout i
 		}
 		return err
 	}
-	_, _ = fmt.Fprintf(stdout, "%d records of %d bytes, %.0f MB in each server, block cache %s\n", c.Work.Records, c.Work.ValueSize,
+	_, _ = fmt.Fprintf(stdout, "%d records of %d bytes, %.0f MB in each server, block cache %v\n", c.Work.Records, c.Work.ValueSize,
 		float64(c.Work.Records)*float64(c.Work.ValueSize+c.Work.KeySize)/1e6, o.blockCache)
 	peak, err := perf.Run(ctx, c)
 	if err != nil {
 		return err
 	}
 	t := newTable(stdout)
-	t.row("gets", "ops/s", "p50 us", "p99 us", "p99.9 us", "max us", "p99.9/p50", "processors %", "others %", "flushes", "compactions", "GC %", "failed")
+	t.row("gets", "ops/s", "p50 us", "p99 us", "p99.9 us", "max us", "p99.9/p50", "processors %", "others %", "flushes", "compactions", "GC %", "storage %", "failed")
 	// An open load needs more lanes than a closed one of the same throughput: it does not wait when a server does.
 	c.Preload, c.Rate, c.Depth = false, tailShare*peak.PerSec, min(tailDepth*c.Depth, perf.MaxDepth)
 	t.row("closed", fmt.Sprintf("%.0f", peak.PerSec), us(peak.All.P50), us(peak.All.P99), us(peak.All.P999), us(peak.All.Max))
@@ -85,13 +87,23 @@ func runTails(ctx context.Context, o *options, cluster *onebox.Cluster, stdout i
 		ratio := float64(r.All.P999) / float64(max(1, r.All.P50))
 		ratios = append(ratios, ratio)
 		t.row("open", fmt.Sprintf("%.0f", r.PerSec), us(r.All.P50), us(r.All.P99), us(r.All.P999), us(r.All.Max), fmt.Sprintf("%.1f", ratio),
-			fmt.Sprintf("%.0f", ours), fmt.Sprintf("%.0f", others), after.flushes-before.flushes, after.compactions-before.compactions, fmt.Sprintf("%.1f", 100*r.GCShare), r.Failed)
+			fmt.Sprintf("%.0f", ours), fmt.Sprintf("%.0f", others), after.flushes-before.flushes, after.compactions-before.compactions, fmt.Sprintf("%.1f", 100*r.GCShare),
+			fmt.Sprintf("%.1f", 100*coldShare(r)), r.Failed)
 	}
 	if err := t.w.Flush(); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(stdout, "p99.9 is %.1f times p50, the median of %d rounds\n", perf.MedianOf(ratios), tailRounds)
 	return errors.Join(err, tailFloor(ctx, c, stdout))
+}
+
+// coldShare is the share of the gets that no cache of the servers answered.
+func coldShare(r *perf.Report) float64 {
+	var cold uint64
+	for i := range r.Processes {
+		cold += r.Processes[i].Counters["cold_reads"]
+	}
+	return float64(cold) / float64(max(1, r.Ops))
 }
 
 // tailFloor measures the load of c on an echo server, over as many connections in all as gets have to three servers.
