@@ -65,6 +65,7 @@ type replicaCensus struct {
 func (c *census) deliver(sh *Shard) {
 	c.at = sh.clock()
 	c.stats, c.failures, c.logMeter, c.log = sh.stats, sh.failures, sh.logMeter, sh.log.Stats()
+	c.stats.Rows = sh.rows.Stats()
 	for g, p := range sh.partitions {
 		r := c.replicas[g]
 		if r == nil {

@@ -60,6 +60,7 @@ func baseOptions(dir string, shards, base int, metas ...string) Options {
 		},
 		Reads: rrdb.DefaultLimits,
 		Log:   mutlog.Options{Sync: mutlog.SyncOS, SegmentSize: 4 << 20, TotalSize: 64 << 20, MaxPending: 2 << 20, MaxRecord: 1 << 20, MaxPartitions: 256},
+		Rows:  1 << 20,
 		Store: rocks.Options{WriteBufferBytes: 4 << 20}, Shared: rocks.SharedOptions{BlockCacheBytes: 8 << 20, MemtableBytes: 32 << 20},
 		Window:         consensus.Limits{},
 		Timing:         consensus.DefaultTiming(),

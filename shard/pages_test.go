@@ -79,6 +79,12 @@ func TestPrometheusMetrics(t *testing.T) {
 	}
 	eventually(t, "the handles are flushed", func() bool {
 		_, text := c.page("/metrics")
+		cl.get(1, 4, "k0", "s")
+		for _, series := range []string{"hits_total", "misses_total", "bytes"} {
+			if v, _ := sample(text, `pegasus_row_cache_`+series+`{shard="0"}`); v == 0 {
+				return false
+			}
+		}
 		records, _ := sample(text, `pegasus_log_records_total{shard="0"}`)
 		sessions, ok := sample(text, `pegasus_sessions{shard="0"}`)
 		return records > 0 && ok && sessions >= 0
