@@ -91,7 +91,7 @@ perf: deps ## the regression gate: fails when the working tree is slower than BA
 	sh .ci/perf gate $(BASE) $(PERF)
 
 perf-micro: deps ## micro benchmarks of the working tree beside those of BASE, by benchstat
-	sh .ci/perf micro $(BASE)
+	sh .ci/perf micro $(BASE) $(PERF)
 
 bench-limit: release ## what gets and sets cost, beside what their parts cost in C and C++, release build
 	@flags=$$(sh engine/rocks/build-release.sh .cache/rocksdb-release) && eval "$$flags" && \
