@@ -17,7 +17,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/XiaoMi/pegasus-go-client/pegalog"
@@ -126,8 +125,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			return err
 		}
 	}
-	t := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "op\tcallers\tops/s\tservers us/op\tuser\tsys\tclient us/op\tp50 us\tp99 us\tp99.9 us\tsyncs/op\tfailed\t")
+	if !*asJSON {
+		_, err := fmt.Fprintf(stdout, "%4s%9s%9s%15s%9s%9s%14s%9s%9s%10s%10s%8s\n",
+			"op", "callers", "ops/s", "servers us/op", "user", "sys", "client us/op", "p50 us", "p99 us", "p99.9 us", "syncs/op", "failed")
+		if err != nil {
+			return err
+		}
+	}
 	for _, op := range strings.Split(*ops, ",") {
 		var kind perf.Kind
 		if err := kind.UnmarshalText([]byte(op)); err != nil {
@@ -154,14 +158,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 				}
 				continue
 			}
-			var user, sys time.Duration
-			for _, p := range r.Processes {
-				user, sys = user+p.CPU.User, sys+p.CPU.Sys
-			}
 			us := func(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
-			fmt.Fprintf(t, "%s\t%d\t%.0f\t%.1f\t%.1f\t%.1f\t%.1f\t%.0f\t%.0f\t%.0f\t%.3f\t%d\t\n", op, n, r.PerSec, r.ServerUSPerOp,
-				us(user)/float64(r.Ops), us(sys)/float64(r.Ops), r.Client.USPerOp, us(r.All.P50), us(r.All.P99), us(r.All.P999), r.SyncsPerOp, r.Failed)
-			if err := t.Flush(); err != nil {
+			if _, err := fmt.Fprintf(stdout, "%4s%9d%9.0f%15.1f%9.1f%9.1f%14.1f%9.0f%9.0f%10.0f%10.3f%8d\n", op, n, r.PerSec, r.ServerUSPerOp,
+				r.ServerUserUS, r.ServerSysUS, r.Client.USPerOp, us(r.All.P50), us(r.All.P99), us(r.All.P999), r.SyncsPerOp, r.Failed); err != nil {
 				return err
 			}
 		}

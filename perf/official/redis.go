@@ -56,6 +56,6 @@ func compareRedis(ctx context.Context, c perf.Config, stdout io.Writer) error {
 	slices.Sort(ours)
 	slices.Sort(theirs)
 	_, err = fmt.Fprintf(stdout, "get by 1 caller: p50 %v; redis-benchmark -c 1 GET in the same run: p50 %v; the median of the ratios of %d rounds is %.2f\n",
-		ours[redisRounds/2], theirs[redisRounds/2], redisRounds, perf.MedianOf(ratios))
+		ours[redisRounds/2].Round(time.Microsecond), theirs[redisRounds/2], redisRounds, perf.MedianOf(ratios))
 	return err
 }
