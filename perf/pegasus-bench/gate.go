@@ -116,17 +116,11 @@ func runGate(ctx context.Context, o *options, stdout, stderr io.Writer) (err err
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
-		for _, f := range figures {
-			v, err := perf.Judge(f.base, f.head, f.threshold)
-			if err != nil {
-				return fmt.Errorf("%s, %s: %w", c.name, f.name, err)
-			}
-			word := ""
-			if v.Slower {
-				word, slower = "SLOWER", true
-			}
-			t.row(c.name, f.name, fmt.Sprintf("%.2f", v.Base), fmt.Sprintf("%.2f", v.Head), fmt.Sprintf("%.3f", v.Ratio), fmt.Sprintf("%.3f", v.Error), word)
+		worse, err := judge(t, c.name, figures)
+		if err != nil {
+			return err
 		}
+		slower = slower || worse
 	}
 	if err := t.w.Flush(); err != nil {
 		return err
@@ -135,6 +129,22 @@ func runGate(ctx context.Context, o *options, stdout, stderr io.Writer) (err err
 		return errSlower
 	}
 	return nil
+}
+
+// judge adds a row per figure of a load, and says whether any is slower.
+func judge(t table, load string, figures []figure) (slower bool, err error) {
+	for _, f := range figures {
+		v, err := perf.Judge(f.base, f.head, f.threshold)
+		if err != nil {
+			return false, fmt.Errorf("%s, %s: %w", load, f.name, err)
+		}
+		word := ""
+		if v.Slower {
+			word, slower = "SLOWER", true
+		}
+		t.row(load, f.name, fmt.Sprintf("%.2f", v.Base), fmt.Sprintf("%.2f", v.Head), fmt.Sprintf("%.3f", v.Ratio), fmt.Sprintf("%.3f", v.Error), word)
+	}
+	return slower, nil
 }
 
 // figure is one measure of both sides, less being better, run by run.

@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -60,8 +62,51 @@ func TestGateMeasuresBothSides(t *testing.T) {
 	}
 }
 
+// Processor time that is 8 % worse in every pair fails the gate, however busy the machine was from pair to pair; time that is 8 % worse
+// does not, nor does processor time that is worse by what pairs differ.
+func TestGateJudges(t *testing.T) {
+	busy := []float64{1, 1.3, 2, 1.1, 1.6, 1, 1.2}
+	side := func(factor float64, noise ...float64) (out []float64) {
+		for i, b := range busy {
+			v := 10 * b * factor
+			if len(noise) > 0 {
+				v *= noise[i%len(noise)]
+			}
+			out = append(out, v)
+		}
+		return out
+	}
+	for _, c := range []struct {
+		name       string
+		threshold  float64
+		base, head []float64
+		slower     bool
+	}{
+		{"cpu, the same", cpuThreshold, side(1), side(1), false},
+		{"cpu, worse", cpuThreshold, side(1), side(1.08), true},
+		{"cpu, better", cpuThreshold, side(1), side(0.9), false},
+		{"cpu, noise", cpuThreshold, side(1), side(1.06, 0.7, 1.4, 1, 1.3), false},
+		{"wall, little worse", wallThreshold, side(1), side(1.08), false},
+		{"wall, worse", wallThreshold, side(1), side(1.2), true},
+	} {
+		var out bytes.Buffer
+		rows := newTable(&out)
+		slower, err := judge(rows, "get", []figure{{name: c.name, threshold: c.threshold, base: c.base, head: c.head}})
+		if err := errors.Join(err, rows.w.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		if slower != c.slower || strings.Contains(out.String(), "SLOWER") != c.slower {
+			t.Errorf("%s: slower %v, want %v: %s", c.name, slower, c.slower, &out)
+		}
+	}
+	if _, err := judge(newTable(io.Discard), "get", []figure{{name: "few runs", base: busy[:3], head: busy[:3]}}); err == nil {
+		t.Error("a verdict from three runs")
+	}
+}
+
 func TestGateArguments(t *testing.T) {
-	for _, args := range []string{"--gate-base .", "--gate-base /nonexistent --gate-head /nonexistent", "--gate-base . --gate-head . --scans"} {
+	for _, args := range []string{"--gate-base .", "--gate-base /nonexistent --gate-head /nonexistent", "--gate-base . --gate-head . --scans",
+		"--gate-base . --gate-head . --gate-runs 6", "--gate-head ."} {
 		var out bytes.Buffer
 		if err := run(context.Background(), strings.Fields(args), &out, &out); err == nil {
 			t.Errorf("%q is accepted", args)
