@@ -37,17 +37,16 @@ func (p *partition) awaitsRows() bool {
 	return p.state == replicaOpen && p.rows.store != p.store && p.cachesRows() && !p.store.Steady(false)
 }
 
-// lookUp fills in what the gets of this turn ask for, as far as it is in memory.
+// lookUp fills in what the gets of this turn ask for, as far as it is in memory. Of t.stores it leaves those that it had to ask.
 func (sh *Shard) lookUp() {
 	t := &sh.gets
 	if sh.rows == nil {
 		t.batch.Gather(t.stores)
 		return
 	}
-	misses := &sh.misses
-	misses.reset()
+	missed := false
 	for i, store := range t.stores {
-		p, key := t.calls[i].p, t.batch.Key(i)
+		p := t.calls[i].p
 		switch {
 		case store == nil:
 			continue
@@ -58,45 +57,25 @@ func (sh *Shard) lookUp() {
 				p.rows = rowsOf{store: store, tenant: sh.rows.Tenant()}
 			}
 		default:
-			if value, ok := sh.rows.Get(p.rows.tenant, key); ok {
+			if value, ok := sh.rows.Get(p.rows.tenant, t.batch.Key(i)); ok {
 				t.batch.SetFound(i, value)
+				t.stores[i] = nil
 				continue
 			}
 		}
-		misses.gets.Add(key)
-		misses.stores = append(misses.stores, store)
-		misses.index = append(misses.index, i)
+		missed = true
 	}
-	if len(misses.index) == 0 {
+	if !missed {
 		return
 	}
-	misses.gets.Gather(misses.stores)
-	for k, i := range misses.index {
-		outcome := misses.gets.Outcome(k)
-		if outcome != engine.Found {
-			t.batch.SetOutcome(i, outcome, misses.gets.Err(k))
-			continue
-		}
-		value := misses.gets.Value(k)
-		t.batch.SetFound(i, value)
-		if p := t.calls[i].p; p.rows.store != nil {
-			sh.rows.Put(p.rows.tenant, t.batch.Key(i), value)
+	t.batch.Gather(t.stores)
+	for i, store := range t.stores {
+		if store != nil && t.batch.Outcome(i) == engine.Found {
+			if p := t.calls[i].p; p.rows.store == store {
+				sh.rows.Put(p.rows.tenant, t.batch.Key(i), t.batch.Value(i))
+			}
 		}
 	}
-	clear(misses.stores)
-	trimGets(&misses.gets)
-}
-
-// rowMisses are the gets of a turn that the row cache does not answer, with their places among all.
-type rowMisses struct {
-	gets   engine.GetBatch
-	stores []engine.Store
-	index  []int
-}
-
-func (m *rowMisses) reset() {
-	m.gets.Reset()
-	m.stores, m.index = m.stores[:0], m.index[:0]
 }
 
 // dropRows forgets what batches, which are about to be applied, change.

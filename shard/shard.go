@@ -51,7 +51,6 @@ type Shard struct {
 	ticked       []*partition
 	batchMemory  batchMemory
 	getJobs      []*getJob
-	misses       rowMisses
 	atomicGets   engine.GetBatch
 	atomicIndex  []int
 	keyScratch   []byte
