@@ -288,18 +288,30 @@ func (s *solo) deliverOne() bool {
 type coldStore struct {
 	*mem.Store
 	reads chan struct{} // when not nil, every read in the lane takes one
+	began chan struct{} // and has put one here before
 }
 
 func newColdStore(cold func(key []byte) bool, gated bool) *coldStore {
 	s := &coldStore{Store: mem.New(mem.Options{WouldBlock: cold})}
 	if gated {
-		s.reads = make(chan struct{}, 1024)
+		s.reads, s.began = make(chan struct{}, 1024), make(chan struct{}, 1024)
 	}
 	return s
 }
 
+// begun waits until one more read in the lane waits to be let on.
+func (s *coldStore) begun(t *testing.T) {
+	t.Helper()
+	select {
+	case <-s.began:
+	case <-time.After(patience):
+		t.Fatal("no read has begun")
+	}
+}
+
 func (s *coldStore) MultiGet(b *engine.GetBatch, tier engine.Tier) {
 	if tier == engine.TierAll && s.reads != nil {
+		s.began <- struct{}{}
 		<-s.reads
 	}
 	s.Store.MultiGet(b, tier)
