@@ -77,13 +77,15 @@ func (p *partition) appendToLog(m *consensus.Mutation) {
 // A secondary owes nobody an answer, so it may gather what is committed and apply it together: one store write costs as much as
 // several records of it, and with many partitions, whose stores no cache holds, as much as dozens. It waits for gatherMutations or
 // gatherBytes, which bound the memory per partition, for maxGathered in all partitions of the shard, which bounds what a change of
-// role leaves to do, or for gatherTime, which the steps of tickReplicas notice within Timing.Announce; reads, a change of role and
-// everything that settles come first. What is not applied when the process ends is in the log.
+// role leaves to do, for maxGatheredBytes in all of them, which bounds the memory where there are a thousand partitions, or for
+// gatherTime, which the steps of tickReplicas notice within Timing.Announce; reads, a change of role and everything that settles
+// come first. What is not applied when the process ends is in the log.
 const (
-	gatherMutations = 64
-	gatherBytes     = 64 << 10
-	maxGathered     = 16 << 10
-	gatherTime      = int64(time.Second)
+	gatherMutations  = 64
+	gatherBytes      = 64 << 10
+	maxGathered      = 16 << 10
+	maxGatheredBytes = 16 << 20 // maxGathered mutations of 1 KiB, or 256 partitions that wait for the last of their gatherBytes
+	gatherTime       = int64(time.Second)
 )
 
 // gathering is what p.committed comes to.
@@ -98,6 +100,7 @@ func (p *partition) keepCommitted(list []consensus.Mutation, now int64) {
 	if len(p.committed) == 0 {
 		p.gathered = gathering{since: now}
 	}
+	before := p.gathered.bytes
 	for i := range list {
 		p.gathered.bytes += len(list[i].Batch)
 		if len(list[i].Tokens) > 0 {
@@ -106,12 +109,15 @@ func (p *partition) keepCommitted(list []consensus.Mutation, now int64) {
 	}
 	p.committed = append(p.committed, list...)
 	p.shard.gathered += len(list)
+	p.shard.gatheredBytes += p.gathered.bytes - before
 	p.note(workCommit)
 }
 
 // dropCommitted empties p.committed.
 func (p *partition) dropCommitted() {
 	p.shard.gathered -= len(p.committed)
+	p.shard.gatheredBytes -= p.gathered.bytes
+	p.gathered.bytes = 0
 	clear(p.committed)
 	p.committed = p.committed[:0]
 }
@@ -120,8 +126,8 @@ func (p *partition) dropCommitted() {
 func (p *partition) gathers(now int64) bool {
 	n := len(p.committed)
 	return n > 0 && n < gatherMutations && p.gathered.bytes < gatherBytes && p.gathered.owed == 0 && now-p.gathered.since < gatherTime &&
-		p.shard.gathered < maxGathered && p.parked == 0 && p.pending&workRead == 0 && p.state == replicaOpen &&
-		p.replica.Role() == consensus.Secondary
+		p.shard.gathered < maxGathered && p.shard.gatheredBytes < maxGatheredBytes && p.parked == 0 && p.pending&workRead == 0 &&
+		p.state == replicaOpen && p.replica.Role() == consensus.Secondary
 }
 
 // applyCommitted applies everything that was committed since the last turn with one store write, then answers.

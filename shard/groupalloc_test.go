@@ -241,6 +241,9 @@ func TestSecondaryGathersCommits(t *testing.T) {
 			if lag() != len(h.p.committed) || h.sh.gathered != lag() {
 				t.Fatalf("%d commits are not applied, %d are kept, %d in all partitions", lag(), len(h.p.committed), h.sh.gathered)
 			}
+			if want := lag() * len(h.batch); h.sh.gatheredBytes != want || h.p.gathered.bytes != want {
+				t.Fatalf("%d bytes are kept, %d in all partitions, want %d", h.p.gathered.bytes, h.sh.gatheredBytes, want)
+			}
 		}
 	})
 	if most < 2 || most > gatherMutations {
@@ -271,22 +274,27 @@ func TestSecondaryGathersCommits(t *testing.T) {
 	})
 }
 
-// What all partitions of a shard have gathered is bounded: with others at the limit a secondary applies at once.
+// What all partitions of a shard have gathered is bounded: with others at a limit a secondary applies at once.
 func TestSecondariesGatherWithinALimit(t *testing.T) {
 	h := newHotMember(t, false, 1)
-	h.do(func() {
-		h.sh.gathered += maxGathered
-		for range 2 * gatherMutations {
-			h.prepare(1)
-			h.synced()
-			h.unsent()
-			if n := len(h.p.committed); n != 0 {
-				t.Fatalf("%d commits wait", n)
+	for name, tc := range map[string]struct {
+		gathered *int
+		limit    int
+	}{"mutations": {&h.sh.gathered, maxGathered}, "bytes": {&h.sh.gatheredBytes, maxGatheredBytes}} {
+		h.do(func() {
+			*tc.gathered += tc.limit
+			for range 2 * gatherMutations {
+				h.prepare(1)
+				h.synced()
+				h.unsent()
+				if n := len(h.p.committed); n != 0 {
+					t.Fatalf("%s: %d commits wait", name, n)
+				}
 			}
-		}
-		if h.sh.gathered != maxGathered {
-			t.Errorf("%d gathered, want %d", h.sh.gathered, maxGathered)
-		}
-		h.sh.gathered -= maxGathered
-	})
+			if *tc.gathered != tc.limit {
+				t.Errorf("%s: %d gathered, want %d", name, *tc.gathered, tc.limit)
+			}
+			*tc.gathered -= tc.limit
+		})
+	}
 }

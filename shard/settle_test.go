@@ -207,8 +207,8 @@ func TestInstallOverWhatCannotBeApplied(t *testing.T) {
 			if h.p.state != tc.want {
 				t.Errorf("%v: state %d", tc.err, h.p.state)
 			}
-			if tc.want == replicaInstalling && (h.p.parked > 0 || len(h.p.committed) > 0 || h.sh.gathered != 0) {
-				t.Errorf("%d parked, %d committed, %d gathered", h.p.parked, len(h.p.committed), h.sh.gathered)
+			if tc.want == replicaInstalling && (h.p.parked > 0 || len(h.p.committed) > 0 || h.sh.gathered+h.sh.gatheredBytes != 0) {
+				t.Errorf("%d parked, %d committed, %d gathered of %d bytes", h.p.parked, len(h.p.committed), h.sh.gathered, h.sh.gatheredBytes)
 			}
 		})
 	}

@@ -69,7 +69,7 @@ type Shard struct {
 
 	surveying, relieving, choring, sizing bool                // a background job of that kind is under way
 	parked, parkedBytes                   int                 // requests that throttles hold back
-	gathered                              int                 // mutations that are committed and not applied
+	gathered, gatheredBytes               int                 // mutations that are committed and not applied; bytes of their batches
 	denying                               bool                // clients get no answers; see remote command replica.deny-client
 	draining, stopped                     bool                // see Node.Stop
 	silent                                bool                // replicas take no more steps
