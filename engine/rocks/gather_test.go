@@ -2,9 +2,14 @@ package rocks_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
+
+	"github.com/linxGnu/grocksdb"
 
 	"pegasus/engine"
 	"pegasus/engine/mem"
@@ -93,6 +98,88 @@ func TestGatherOfClosedStore(t *testing.T) {
 	if b.Outcome(1) != engine.Failed || !errors.Is(b.Err(1), engine.ErrClosed) {
 		t.Errorf("closed: outcome %v, %v", b.Outcome(1), b.Err(1))
 	}
+}
+
+// Stores that fail in one call fail with their own errors, and spoil nothing before, between and behind them.
+func TestGatherOfFailingStores(t *testing.T) {
+	const size = 3000
+	stores := gatherStores(t, 40, size)
+	bad := map[int]string{3: "merge_operator", 4: "blob index", 21: "corrupted key"}
+	for i, tag := range map[int]byte{3: tagMerge, 4: tagBlobIndex, 21: tagEntity} {
+		stores[i] = brokenStore(t, gatherKey, tag)
+	}
+	var b engine.GetBatch
+	for round := range 2 { // the arena of values has to grow in the first
+		b.Reset()
+		asked := append([]engine.Store{nil}, stores...)
+		for range asked {
+			b.Add(gatherKey)
+		}
+		b.SetFound(0, []byte("of the row cache"))
+		b.Gather(asked)
+		if b.Outcome(0) != engine.Found || string(b.Value(0)) != "of the row cache" {
+			t.Errorf("round %d: what was not asked for: outcome %v, %.20q", round, b.Outcome(0), b.Value(0))
+		}
+		for i := range stores {
+			outcome, err := b.Outcome(i+1), b.Err(i+1)
+			if want := bad[i]; want == "" {
+				if outcome != engine.Found || err != nil || !bytes.HasSuffix(b.Value(i+1), gatherValue(i, size)) {
+					t.Errorf("round %d, store %d: outcome %v, %v, %d bytes", round, i, outcome, err, len(b.Value(i+1)))
+				}
+			} else if outcome != engine.Failed || err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("round %d, store %d: outcome %v, %v, want %q", round, i, outcome, err, want)
+			}
+		}
+	}
+}
+
+// Kinds of records that a store never has, in the default family; see RocksDB's dbformat.h.
+const (
+	tagMerge     = 0x2
+	tagBlobIndex = 0x11
+	tagEntity    = 0x16
+)
+
+// brokenStore opens a store in which key has a record of a kind that cannot be read, and nonsense for a value. Its block is in memory.
+func brokenStore(t *testing.T, key []byte, tag byte) engine.Store {
+	dir := t.TempDir()
+	s := mustOpen(t, dir, rocks.Options{})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o := grocksdb.NewDefaultOptions()
+	defer o.Destroy()
+	o.SetUint64AddMergeOperator()
+	names, err := grocksdb.ListColumnFamilies(o, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, families, err := grocksdb.OpenDbColumnFamilies(o, dir, names, slices.Repeat([]*grocksdb.Options{o}, len(names)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rep := append(make([]byte, 8), 1, 0, 0, 0, tag)
+	rep = append(append(binary.AppendUvarint(rep, uint64(len(key))), key...), 2, 0, 127)
+	w, batch, f := grocksdb.NewDefaultWriteOptions(), grocksdb.WriteBatchFrom(rep), grocksdb.NewDefaultFlushOptions()
+	err = errors.Join(db.Write(w, batch), db.Flush(f))
+	w.Destroy()
+	batch.Destroy()
+	f.Destroy()
+	for _, family := range families {
+		family.Destroy()
+	}
+	db.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = mustOpen(t, dir, rocks.Options{})
+	t.Cleanup(func() { _ = s.Close() })
+	var b engine.GetBatch
+	b.Add(key)
+	if s.MultiGet(&b, engine.TierAll); b.Outcome(0) != engine.Failed {
+		t.Fatalf("a broken record: outcome %v", b.Outcome(0))
+	}
+	return s
 }
 
 // Stores of several kinds are asked one by one, and only in memory.

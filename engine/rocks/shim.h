@@ -74,7 +74,8 @@ uint64_t pg_multiget(pg_store *s, const char *keys, const uint32_t *ends, int n,
                      uint64_t used, uint64_t cap, pg_result *results, pg_status *st);
 
 // Looks up key i in stores[i], in memory only; the rest as pg_multiget does it. nullptr leaves a result as it is. The stores are walked
-// through first, so that what they need of memory comes side by side and not one line after the other.
+// through first, so that what they need of memory comes side by side and not one line after the other. A lookup that fails ends the
+// call, so that the status is of that store; the keys behind it are PG_TOO_SMALL, for a call with retry.
 uint64_t pg_gather(void *const *stores, const char *keys, const uint32_t *ends, int n, int retry, char *vals, uint64_t used,
                    uint64_t cap, pg_result *results, pg_status *st);
 

@@ -364,10 +364,10 @@ uint64_t pg_gather(void *const *stores, const char *keys, const uint32_t *ends, 
         PinnableSlice value;
         // A group at a time: more lines of memory than those of so many stores are not fetched at once anyway.
         constexpr int group = 16;
-        for (int first = 0; first < n; first += group) {
+        for (int first = 0; first < n && st->code == 0; first += group) {
             int last = std::min(n, first + group);
             pegasus::warm(stores + first, last - first);
-            for (int i = first; i < last; i++, done = i) {
+            for (int i = first; i < last && st->code == 0; i++, done = i) {
                 if (stores[i] == nullptr || (retry && results[i].outcome != PG_TOO_SMALL)) {
                     continue;
                 }
@@ -375,6 +375,11 @@ uint64_t pg_gather(void *const *stores, const char *keys, const uint32_t *ends, 
                 Status status = store(i)->db->Get(ro, store(i)->data, Slice(keys + start, ends[i] - start), &value);
                 used = pegasus::deliver(status, value, vals, used, cap, &results[i], st);
                 value.Reset();
+            }
+        }
+        for (; !retry && done < n; done++) {
+            if (stores[done] != nullptr) {
+                results[done] = pg_result{0, 0, PG_TOO_SMALL, {}};
             }
         }
     } catch (const std::exception &e) {

@@ -161,7 +161,7 @@ func (s *Store) Gather(b *engine.GetBatch, stores []engine.Store) bool {
 	return true
 }
 
-// gather is MultiGet for keys of many stores.
+// gather is MultiGet for keys of many stores. A lookup that fails costs one more call, so that each has the error of its own store.
 func gather(b *engine.GetBatch, handles []unsafe.Pointer) {
 	a := b.Arenas()
 	var st C.pg_status
@@ -170,13 +170,15 @@ func gather(b *engine.GetBatch, handles []unsafe.Pointer) {
 		used := C.pg_gather(unsafe.SliceData(handles), chars(a.Keys), (*C.uint32_t)(unsafe.SliceData(a.Ends)), C.int(len(handles)), retry,
 			chars(a.Vals), C.uint64_t(len(a.Vals)), C.uint64_t(cap(a.Vals)), (*C.pg_result)(unsafe.Pointer(unsafe.SliceData(a.Results))), &st)
 		a.Vals = a.Vals[:used]
-		if !growValues(b, &a) {
+		retry = 1
+		if st.code != 0 {
+			failUnread(b, &a, &st)
+			st = C.pg_status{}
+		} else if !growValues(b, &a) {
 			break
 		}
-		retry = 1
 	}
 	b.SetValues(a.Vals)
-	failUnread(b, &a, &st)
 }
 
 func failAll(b *engine.GetBatch, err error) {
