@@ -277,7 +277,7 @@ func TestTooManyInFlightIsBusy(t *testing.T) {
 }
 
 func TestScanContexts(t *testing.T) {
-	c := newCluster(t, 1, func(o *Options) { o.Limits.MaxScanners = 3; o.Limits.ScannerExpiry = 1500 * time.Millisecond })
+	c := newCluster(t, 1, func(o *Options) { o.Limits.MaxScanners = 3 })
 	c.table(1, 1, nil)
 	cl := c.dial()
 	g, h := partOf(1, 1, "h")
@@ -310,6 +310,19 @@ func TestScanContexts(t *testing.T) {
 	if known(handles[1]) {
 		t.Fatal("cleared scanner is known")
 	}
+	if parked() == 0 {
+		t.Fatal("nothing waits to expire")
+	}
+	onPartition(c.node, g, func(p *partition) bool {
+		for handle, parked := range p.scanners.waiting { // their time passes at once
+			if left := parked.expires - p.shard.loop.Now(); left <= 0 || left > int64(c.node.opts.Limits.ScannerExpiry) {
+				t.Errorf("a scan has %v left, want no more than %v", time.Duration(left), c.node.opts.Limits.ScannerExpiry)
+			}
+			parked.expires -= int64(c.node.opts.Limits.ScannerExpiry)
+			p.scanners.waiting[handle] = parked
+		}
+		return true
+	})
 	eventually(t, "scanners expire", func() bool { return parked() == 0 })
 	if known(handles[2]) {
 		t.Fatal("expired scanner is known")
