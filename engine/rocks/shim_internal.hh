@@ -3,6 +3,7 @@
 
 #include <rocksdb/compaction_filter.h>
 #include <rocksdb/db.h>
+#include <rocksdb/memtablerep.h>
 #include <rocksdb/slice_transform.h>
 #include <rocksdb/write_batch.h>
 
@@ -59,6 +60,40 @@ struct Operation {
 };
 using Rules = std::vector<Operation>;
 
+// Where the memtable that is being written may be found, for walks ahead of the searches that need it.
+class SkipList;
+struct ActiveList {
+    std::atomic<SkipList *> list{nullptr};
+    std::atomic<int> users{0}; // a list does not go while there are any
+};
+
+// Keeps a list from going away. Only for a few microseconds: a thread of RocksDB may wait for it.
+class Pinned
+{
+public:
+    explicit Pinned(ActiveList &a) : _active(a)
+    {
+        _active.users.fetch_add(1);
+        _list = _active.list.load();
+    }
+    ~Pinned() { _active.users.fetch_sub(1, std::memory_order_release); }
+    Pinned(const Pinned &) = delete;
+    Pinned &operator=(const Pinned &) = delete;
+    const SkipList *list() const { return _list; }
+
+private:
+    ActiveList &_active;
+    const SkipList *_list;
+};
+
+std::shared_ptr<rocksdb::MemTableRepFactory> new_memtable_factory(std::shared_ptr<ActiveList> active);
+// How many searches go in step. A processor has ten to sixteen lines of memory on their way at once.
+constexpr int walk_group = 16;
+// Fetches the memory that the writing of a batch will need.
+void fetch_for_batch(ActiveList &active, const char *rep, size_t len);
+// The same for the lookup of keys[i] in stores[i], i < n <= walk_group; nullptr is left out.
+void fetch_for_gets(pg_store *const *stores, const rocksdb::Slice *keys, int n);
+
 // Shared by the owner, the event listener and the compaction filter; the last one frees it.
 struct State {
     // Settings of the compaction filter.
@@ -71,6 +106,8 @@ struct State {
     // Replaced whole, under rules_mu; a compaction keeps those that it started with. nullptr: none.
     std::mutex rules_mu;
     std::shared_ptr<const Rules> rules;
+
+    const std::shared_ptr<ActiveList> memtable = std::make_shared<ActiveList>();
 
     // Observations. One bit of stalled per column family.
     std::atomic<uint32_t> stalled{0};

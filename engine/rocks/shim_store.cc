@@ -158,21 +158,55 @@ uint64_t deliver(const Status &s, const PinnableSlice &value, char *vals, uint64
 }
 
 // Fetches the first lines of memory that a lookup in each of the stores needs.
-void warm(void *const *stores, int n)
+void warm(pg_store *const *stores, int n)
 {
-    if (n < 2) {
-        return;
-    }
     for (int i = 0; i < n; i++) {
         __builtin_prefetch(stores[i]);
     }
     for (int i = 0; i < n; i++) {
         if (stores[i] != nullptr) {
-            auto *s = static_cast<pg_store *>(stores[i]);
-            __builtin_prefetch(static_cast<const void *>(s->db));
-            __builtin_prefetch(static_cast<const void *>(s->data));
+            __builtin_prefetch(static_cast<const void *>(stores[i]->db));
+            __builtin_prefetch(static_cast<const void *>(stores[i]->data));
         }
     }
+}
+
+// Looks up key i in store_of(i), nullptr for none, in memory. What the lookups of a group need of memory is fetched before the first.
+// With done, which tells how many have been looked up, one that fails is the last.
+template <typename F>
+uint64_t cached_gets(F store_of, const char *keys, const uint32_t *ends, int n, bool fill_cache, char *vals, uint64_t used,
+                     uint64_t cap, pg_result *results, pg_status *st, int *done)
+{
+    rocksdb::ReadOptions ro;
+    ro.read_tier = rocksdb::kBlockCacheTier;
+    ro.fill_cache = fill_cache;
+    PinnableSlice value;
+    auto go_on = [&] { return done == nullptr || st->code == 0; };
+    for (int first = 0; first < n && go_on(); first += walk_group) {
+        pg_store *stores[walk_group];
+        Slice slices[walk_group];
+        int m = std::min(n - first, walk_group);
+        for (int i = 0; i < m; i++) {
+            uint32_t start = first + i > 0 ? ends[first + i - 1] : 0;
+            slices[i] = Slice(keys + start, ends[first + i] - start);
+            stores[i] = store_of(first + i);
+        }
+        if (m > 1) {
+            warm(stores, m);
+            fetch_for_gets(stores, slices, m);
+        }
+        for (int i = 0; i < m && go_on(); i++) {
+            if (stores[i] != nullptr) {
+                Status status = stores[i]->db->Get(ro, stores[i]->data, slices[i], &value);
+                used = deliver(status, value, vals, used, cap, &results[first + i], st);
+                value.Reset();
+            }
+            if (done != nullptr) {
+                *done = first + i + 1;
+            }
+        }
+    }
+    return used;
 }
 
 } // namespace
@@ -260,6 +294,7 @@ void pg_options_attach(void *opts, const pg_shared *shared, const pg_state *stat
         o.listeners.push_back(std::make_shared<pegasus::Listener>(state->s));
         if (flags & PG_DATA_CF) {
             o.compaction_filter_factory = pegasus::new_filter_factory(state->s);
+            o.memtable_factory = pegasus::new_memtable_factory(state->s->memtable);
         }
     }
     if (flags & PG_PREFIX) {
@@ -310,19 +345,15 @@ uint64_t pg_multiget(pg_store *s, const char *keys, const uint32_t *ends, int n,
     };
     auto wanted = [&](int i) { return !retry || results[i].outcome == PG_TOO_SMALL; };
     try {
+        if (flags & PG_CACHE_ONLY) {
+            return pegasus::cached_gets([&](int i) { return wanted(i) ? s : nullptr; }, keys, ends, n, !(flags & PG_NO_FILL), vals,
+                                        used, cap, results, st, nullptr);
+        }
         rocksdb::ReadOptions ro;
         ro.fill_cache = !(flags & PG_NO_FILL);
-        if (flags & PG_CACHE_ONLY || n == 1) {
-            ro.read_tier = flags & PG_CACHE_ONLY ? rocksdb::kBlockCacheTier : rocksdb::kReadAllTier;
+        if (n == 1) {
             PinnableSlice value;
-            for (int i = 0; i < n; i++) {
-                if (wanted(i)) {
-                    Status status = s->db->Get(ro, s->data, key(i), &value);
-                    used = pegasus::deliver(status, value, vals, used, cap, &results[i], st);
-                    value.Reset();
-                }
-            }
-            return used;
+            return pegasus::deliver(s->db->Get(ro, s->data, key(0), &value), value, vals, used, cap, &results[0], st);
         }
         Slice slices[chunk];
         int index[chunk];
@@ -356,27 +387,12 @@ uint64_t pg_multiget(pg_store *s, const char *keys, const uint32_t *ends, int n,
 uint64_t pg_gather(void *const *stores, const char *keys, const uint32_t *ends, int n, int retry, char *vals, uint64_t used,
                    uint64_t cap, pg_result *results, pg_status *st)
 {
-    auto store = [&](int i) { return static_cast<pg_store *>(stores[i]); };
+    auto store_of = [&](int i) {
+        return !retry || results[i].outcome == PG_TOO_SMALL ? static_cast<pg_store *>(stores[i]) : nullptr;
+    };
     int done = 0;
     try {
-        rocksdb::ReadOptions ro;
-        ro.read_tier = rocksdb::kBlockCacheTier;
-        PinnableSlice value;
-        // A group at a time: more lines of memory than those of so many stores are not fetched at once anyway.
-        constexpr int group = 16;
-        for (int first = 0; first < n && st->code == 0; first += group) {
-            int last = std::min(n, first + group);
-            pegasus::warm(stores + first, last - first);
-            for (int i = first; i < last && st->code == 0; i++, done = i) {
-                if (stores[i] == nullptr || (retry && results[i].outcome != PG_TOO_SMALL)) {
-                    continue;
-                }
-                uint32_t start = i > 0 ? ends[i - 1] : 0;
-                Status status = store(i)->db->Get(ro, store(i)->data, Slice(keys + start, ends[i] - start), &value);
-                used = pegasus::deliver(status, value, vals, used, cap, &results[i], st);
-                value.Reset();
-            }
-        }
+        used = pegasus::cached_gets(store_of, keys, ends, n, true, vals, used, cap, results, st, &done);
         for (; !retry && done < n; done++) {
             if (stores[done] != nullptr) {
                 results[done] = pg_result{0, 0, PG_TOO_SMALL, {}};
@@ -396,6 +412,7 @@ uint64_t pg_gather(void *const *stores, const char *keys, const uint32_t *ends, 
 void pg_apply(pg_store *s, const char *rep, size_t len, pg_status *st)
 {
     guarded(st, [&] {
+        pegasus::fetch_for_batch(*s->state->memtable, rep, len);
         s->batch.assign(rep, len);
         rocksdb::WriteOptions wo;
         wo.disableWAL = true;
