@@ -157,6 +157,7 @@ struct pg_store : pegasus::Counted {
     rocksdb::DB *db;
     rocksdb::ColumnFamilyHandle *data;
     rocksdb::ColumnFamilyHandle *meta;
+    std::shared_ptr<pegasus::ActiveList> memtable; // the state's, at hand
     std::shared_ptr<pegasus::State> state;
     pegasus::RawBatch batch;
     std::atomic<bool> abort_compact{false};

@@ -342,6 +342,12 @@ public:
         _next = _at->next(_level);
     }
 
+    // Asks for the memory that the start of a search needs.
+    static void fetch_start(const SkipList *list)
+    {
+        __builtin_prefetch(&list->_head->link(list->_height.load(std::memory_order_relaxed) - 1));
+    }
+
     // Takes the steps for which the memory is there and asks for that of the next; false at the end.
     bool step()
     {
@@ -417,7 +423,11 @@ void fetch_for_batch(ActiveList &active, const char *rep, size_t len)
     constexpr size_t header = 12;
     constexpr char tag_delete = 0, tag_put = 1;
     const char *p = rep + header, *end = rep + len;
-    uint32_t n = 0;
+    uint32_t n = 0; // first the number of records: that of the decree and one more need no company
+    std::memcpy(&n, p - sizeof n, sizeof n);
+    if (n < 3) {
+        return;
+    }
     auto take = [&](Slice *s) {
         if (p == end || (p = varint(p, &n)) > end || n > size_t(end - p)) {
             return false;
@@ -449,20 +459,34 @@ void fetch_for_batch(ActiveList &active, const char *rep, size_t len)
     }
 }
 
+// With many stores all of the way to the first node of a list is in no cache either, so that is gone in step as well.
 void fetch_for_gets(pg_store *const *stores, const Slice *keys, int n)
 {
-    Walk w[walk_group];
     std::optional<Pinned> pins[walk_group];
+    int of[walk_group]; // the keys that have a list
     int k = 0;
     for (int i = 0; i < n; i++) {
-        if (stores[i] != nullptr && pins[k].emplace(*stores[i]->state->memtable).list() != nullptr) {
-            w[k] = Walk(pins[k]->list(), keys[i].data(), keys[i].size());
-            k++;
+        if (stores[i] != nullptr) {
+            __builtin_prefetch(stores[i]->memtable.get(), 1);
         }
     }
-    if (k > 1) {
-        Walk::all(w, k);
+    for (int i = 0; i < n; i++) {
+        if (stores[i] != nullptr && pins[k].emplace(*stores[i]->memtable).list() != nullptr) {
+            __builtin_prefetch(pins[k]->list());
+            of[k++] = i;
+        }
     }
+    if (k < 2) {
+        return;
+    }
+    for (int j = 0; j < k; j++) {
+        Walk::fetch_start(pins[j]->list());
+    }
+    Walk w[walk_group];
+    for (int j = 0; j < k; j++) {
+        w[j] = Walk(pins[j]->list(), keys[of[j]].data(), keys[of[j]].size());
+    }
+    Walk::all(w, k);
 }
 
 } // namespace pegasus

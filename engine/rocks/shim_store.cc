@@ -313,6 +313,7 @@ pg_store *pg_store_new(void *db, void *data, void *meta, pg_state *state, pg_sta
         s->data = static_cast<rocksdb_column_family_handle_t *>(data)->rep;
         s->meta = static_cast<rocksdb_column_family_handle_t *>(meta)->rep;
         s->state = state->s;
+        s->memtable = state->s->memtable;
         s->prefix = s->db->GetOptions(s->data).prefix_extractor != nullptr;
         std::lock_guard<std::mutex> lock(s->state->mu);
         s->state->db = s->db;
@@ -412,7 +413,7 @@ uint64_t pg_gather(void *const *stores, const char *keys, const uint32_t *ends, 
 void pg_apply(pg_store *s, const char *rep, size_t len, pg_status *st)
 {
     guarded(st, [&] {
-        pegasus::fetch_for_batch(*s->state->memtable, rep, len);
+        pegasus::fetch_for_batch(*s->memtable, rep, len);
         s->batch.assign(rep, len);
         rocksdb::WriteOptions wo;
         wo.disableWAL = true;
