@@ -69,6 +69,29 @@ func ProcessesOf(dir string) ([]Process, error) {
 	return out, nil
 }
 
+// NamedProcesses are those of a onebox in dir and those of the process ids in pids, by commas; either may be empty.
+func NamedProcesses(dir, pids string) ([]Process, error) {
+	var out []Process
+	if dir != "" {
+		var err error
+		if out, err = ProcessesOf(filepath.Clean(dir)); err != nil {
+			return nil, err
+		}
+	}
+	for _, text := range strings.FieldsFunc(pids, func(r rune) bool { return r == ',' }) {
+		pid, err := strconv.Atoi(text)
+		if err != nil {
+			return nil, fmt.Errorf("process id %q: %w", text, err)
+		}
+		p, err := ProcessOf(pid)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
 // debugPort returns the address in the configuration file of a node's folder, "" when there is none.
 func debugPort(dir string) (string, error) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.toml"))

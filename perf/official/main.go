@@ -14,7 +14,6 @@ import (
 	"log"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -113,7 +112,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	watched, err := processes(*dir, *pids)
+	watched, err := perf.NamedProcesses(*dir, *pids)
 	if err != nil {
 		return err
 	}
@@ -171,26 +170,4 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return compareRedis(ctx, perf.Config{
 		Driver: &driver{servers, *table}, Table: *table, Conns: 1, Work: work, Warmup: time.Second, Duration: *duration / 2,
 	}, stdout)
-}
-
-func processes(dir, pids string) ([]perf.Process, error) {
-	var out []perf.Process
-	if dir != "" {
-		var err error
-		if out, err = perf.ProcessesOf(filepath.Clean(dir)); err != nil {
-			return nil, err
-		}
-	}
-	for _, text := range strings.FieldsFunc(pids, func(r rune) bool { return r == ',' }) {
-		pid, err := strconv.Atoi(text)
-		if err != nil {
-			return nil, fmt.Errorf("process id %q: %w", text, err)
-		}
-		p, err := perf.ProcessOf(pid)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, p)
-	}
-	return out, nil
 }

@@ -168,7 +168,7 @@ func parse(args []string, stdout, stderr io.Writer) (*options, error) {
 	if o.size == 0 {
 		o.size = 1 << 30
 	}
-	if c.Processes, err = processes(pids, dir); err != nil {
+	if c.Processes, err = perf.NamedProcesses(dir, pids); err != nil {
 		return nil, err
 	}
 	if o.profile != "" {
@@ -253,29 +253,4 @@ func driver(store, address string) (perf.Driver, error) {
 		return &perf.Redis{Address: address}, nil
 	}
 	return &perf.Etcd{Address: address}, nil
-}
-
-func processes(pids, dir string) ([]perf.Process, error) {
-	var out []perf.Process
-	if dir != "" {
-		var err error
-		if out, err = perf.ProcessesOf(dir); err != nil {
-			return nil, err
-		}
-	}
-	if pids == "" {
-		return out, nil
-	}
-	for _, text := range strings.Split(pids, ",") {
-		pid, err := strconv.Atoi(text)
-		if err != nil {
-			return nil, fmt.Errorf("process id %q: %w", text, err)
-		}
-		p, err := perf.ProcessOf(pid)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, p)
-	}
-	return out, nil
 }
