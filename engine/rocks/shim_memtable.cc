@@ -211,9 +211,11 @@ public:
 
     void Get(const rocksdb::LookupKey &k, void *arg, bool (*callback)(void *arg, const char *entry)) override
     {
-        for_get = true;
+        struct Flag { // taken down also when the callback finds no memory for a value
+            Flag() { for_get = true; }
+            ~Flag() { for_get = false; }
+        } flag;
         MemTableRep::Get(k, arg, callback);
-        for_get = false;
     }
 
     Iterator *GetIterator(rocksdb::Arena *arena) override
@@ -302,14 +304,9 @@ private:
 
     Node *last_before(const Key &key) const
     {
-        Node *at = _head, *next = nullptr, *beyond = nullptr;
-        for (int level = _height.load(std::memory_order_relaxed) - 1; level >= 0; level--) {
-            while ((next = at->next(level)) != nullptr && next != beyond && compare(Key::of(next), key) < 0) {
-                at = next;
-            }
-            beyond = next;
-        }
-        return at == _head ? nullptr : at;
+        Node *before[max_height];
+        find(key, before);
+        return before[0] == _head ? nullptr : before[0];
     }
 
     Node *last() const
@@ -419,7 +416,8 @@ std::shared_ptr<rocksdb::MemTableRepFactory> new_memtable_factory(std::shared_pt
 
 void fetch_for_batch(ActiveList &active, const char *rep, size_t len)
 {
-    // The records of the data family in RocksDB's representation of a batch, up to the first of another kind: tag, key, value.
+    // The records of the data family in RocksDB's representation of a batch, up to the first of another kind: tag, key, value. The
+    // decree's, which is longer than the five bytes of a length, stands behind them: reading one does not leave the batch.
     constexpr size_t header = 12;
     constexpr char tag_delete = 0, tag_put = 1;
     const char *p = rep + header, *end = rep + len;
