@@ -67,16 +67,12 @@ func BenchmarkGroupCommit(b *testing.B) {
 type nullFile struct{ disk.File }
 
 func (nullFile) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
-func (nullFile) WriteVAt(bufs [][]byte, _ int64) (n int, err error) {
-	for _, p := range bufs {
-		n += len(p)
-	}
-	return n, nil
-}
-func (nullFile) Datasync() error         { return nil }
-func (nullFile) Sync() error             { return nil }
-func (nullFile) Preallocate(int64) error { return nil }
-func (nullFile) Close() error            { return nil }
+func (nullFile) WriteBlocks([]byte, int64) error        { return nil }
+func (nullFile) Datasync() error                        { return nil }
+func (nullFile) Sync() error                            { return nil }
+func (nullFile) Preallocate(int64) error                { return nil }
+func (nullFile) Size() (int64, error)                   { return 0, nil }
+func (nullFile) Close() error                           { return nil }
 
 type nullFS struct{ disk.FS }
 

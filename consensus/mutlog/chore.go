@@ -26,6 +26,7 @@ type Chore struct {
 	recycle string // name of the file to make the spare from, empty for a new one
 	seq     uint64
 	size    int64
+	write   bool // the spare is written, and not only reserved
 
 	removed int       // of duty.remove
 	file    disk.File // the spare
@@ -44,7 +45,7 @@ func (l *Log) NextChore() *Chore {
 	if !spare && len(l.files.close) == 0 && len(l.files.remove) == 0 {
 		return nil // asked after every write, so nothing is allocated for this answer
 	}
-	c := &Chore{fs: l.fs, log: l, duty: l.files, size: l.o.SegmentSize, make: spare}
+	c := &Chore{fs: l.fs, log: l, duty: l.files, size: l.o.SegmentSize, make: spare, write: l.o.Sync == SyncGroup}
 	if spare {
 		if len(l.free) > 0 {
 			c.recycle = l.free[0]
@@ -95,13 +96,13 @@ func (c *Chore) Do() error {
 		c.removed++
 	}
 	if c.make {
-		c.file, c.err = makeSegment(c.fs, c.log.dir, c.recycle, c.seq, c.size)
+		c.file, c.err = makeSegment(c.fs, c.log.dir, c.recycle, c.seq, c.size, c.write)
 	}
 	return c.err
 }
 
 // makeSegment makes an empty segment, durable with its name, from an old file or anew.
-func makeSegment(fsys disk.FS, dir, recycle string, seq uint64, size int64) (disk.File, error) {
+func makeSegment(fsys disk.FS, dir, recycle string, seq uint64, size int64, write bool) (disk.File, error) {
 	name := dir + "/" + segmentName(seq)
 	var f disk.File
 	var err error
@@ -116,8 +117,10 @@ func makeSegment(fsys disk.FS, dir, recycle string, seq uint64, size int64) (dis
 		return nil, err
 	}
 	// An old file has the size already, unless the segment size was changed.
-	if err = f.Preallocate(size); err == nil {
-		if _, err = f.WriteAt(segmentHeader(seq), 0); err == nil {
+	if err = makeRoom(f, size, write); err == nil {
+		header := disk.Blocks(disk.BlockSize)
+		copy(header, segmentHeader(seq))
+		if err = f.WriteBlocks(header, 0); err == nil {
 			if err = f.Sync(); err == nil {
 				err = fsys.SyncDir(dir)
 			}
@@ -128,6 +131,37 @@ func makeSegment(fsys disk.FS, dir, recycle string, seq uint64, size int64) (dis
 	}
 	return f, nil
 }
+
+// makeRoom makes the file at least size bytes long, in whole blocks, and if so told writes all that it lacks, zeros. Space that is only
+// reserved is "never written" to most file systems, and the first write to each block of it changes that mark, which is metadata: the
+// write and fdatasync of a group commit then write two places, one after the other. On ext4 it cost 62 us of processor time and took
+// 225 us for 2.5 KiB, 95 and 300 for 20 KiB; in space that had been written, and by direct I/O, 40 and 150, 40 and 160.
+func makeRoom(f disk.File, size int64, write bool) error {
+	have, err := f.Size()
+	if err != nil || have >= size {
+		return err
+	}
+	size = (size + disk.BlockSize - 1) &^ (disk.BlockSize - 1)
+	if err := f.Preallocate(size); err != nil || !write {
+		return err
+	}
+	have &^= disk.BlockSize - 1 // what a recycled file held is free to be overwritten
+	for have < size {
+		n := min(size-have, int64(len(zeros)))
+		if err := f.WriteBlocks(zeros[:n], have); err != nil {
+			return err
+		}
+		// A little at a time: whoever syncs another file waits for what the disk was given before.
+		if err := f.Datasync(); err != nil {
+			return err
+		}
+		have += n
+	}
+	return nil
+}
+
+// zeros are written, never changed.
+var zeros = disk.Blocks(512 << 10)
 
 // CompleteChore takes back a chore after Do. After an error the same work is due again; the owner waits before it asks.
 func (l *Log) CompleteChore(c *Chore) error {

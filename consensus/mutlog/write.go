@@ -17,6 +17,7 @@ type Write struct {
 	at      place  // of the first record
 	table   []byte // table record in front, empty unless this is the first write of the segment
 	batch   batch
+	blocks  blocks
 
 	// retired is the file of the segment before, to be closed, and in SyncOS synced before.
 	retired        disk.File
@@ -68,14 +69,15 @@ func (w *Write) do() error {
 		stamp(w.batch.buf[q.off:], at)
 		at.prevOffset, at.prevGPID, at.prevDecree = off+uint32(q.off), q.part.gpid, q.decree
 	}
-	var err error
-	if len(w.table) > 0 {
-		_, err = w.file.WriteVAt([][]byte{w.table, w.batch.buf}, w.off)
-	} else {
-		_, err = w.file.WriteAt(w.batch.buf, w.off)
+	if w.off == segmentHeaderLen {
+		w.blocks.begin(segmentHeader(w.segment.seq))
 	}
+	err := w.blocks.write(w.file, w.off, w.sync, w.table, w.batch.buf)
 	if err == nil && w.sync {
 		err = w.file.Datasync()
+	}
+	if err == nil {
+		w.blocks.accept()
 	}
 	w.full = errors.Is(err, syscall.ENOSPC)
 	return err

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -92,29 +93,47 @@ func TestFiles(t *testing.T) {
 	})
 }
 
-func TestWriteVAt(t *testing.T) {
+func TestWriteBlocks(t *testing.T) {
 	both(t, func(t *testing.T, fsys FS, dir string) {
 		name := path.Join(dir, "a")
 		f := create(t, fsys, name)
 		defer f.Close()
-		var bufs [][]byte
-		var want []byte
-		for i := range 2500 {
-			b := bytes.Repeat([]byte{byte(i)}, i%5)
-			bufs = append(bufs, b)
-			want = append(want, b...)
+		write(t, f, strings.Repeat("x", 3*BlockSize+5), 0)
+		p := Blocks(2 * BlockSize)
+		if len(p) != 2*BlockSize || cap(p) != len(p) || len(bytes.Trim(p, "\x00")) > 0 {
+			t.Fatalf("%d bytes of %d: %q", len(p), cap(p), p)
 		}
-		kept := slices.Clone(bufs)
-		n, err := f.WriteVAt(bufs, 2)
-		if n != len(want) || err != nil {
-			t.Fatalf("wrote %d of %d: %v", n, len(want), err)
+		copy(p, "first")
+		copy(p[BlockSize:], "second")
+		must(t, f.WriteBlocks(p[BlockSize:], BlockSize))
+		must(t, f.WriteBlocks(p, 4*BlockSize), f.Datasync())
+		// What the page cache had of these blocks must not hide what came past it.
+		want := strings.Repeat("x", BlockSize) + string(p[BlockSize:]) + strings.Repeat("x", BlockSize+5)
+		want += strings.Repeat("\x00", BlockSize-5) + string(p)
+		if got := content(t, fsys, name); got != want {
+			t.Fatalf("wrong content, %d bytes of %d", len(got), len(want))
 		}
-		if !slices.EqualFunc(bufs, kept, bytes.Equal) {
-			t.Fatal("the buffers were changed")
+		write(t, f, "third", 4*BlockSize)
+		if got := content(t, fsys, name)[4*BlockSize:]; !strings.HasPrefix(got, "third\x00") || len(got) != 2*BlockSize {
+			t.Fatalf("content %q", got)
 		}
-		if got := content(t, fsys, name); got != "\x00\x00"+string(want) {
-			t.Fatal("wrong content")
+		must(t, f.WriteBlocks(nil, 0))
+		must(t, fsys.Rename(name, path.Join(dir, "b")))
+		g, err := fsys.OpenRW(path.Join(dir, "b"))
+		must(t, err)
+		must(t, fsys.Rename(path.Join(dir, "b"), name), g.WriteBlocks(p, 0), g.Close())
+		if got := content(t, fsys, name); !strings.HasPrefix(got, "first\x00") {
+			t.Fatal("blocks of a file that was renamed are elsewhere")
 		}
+		if g.WriteBlocks(p, 0) == nil {
+			t.Fatal("blocks to a closed file")
+		}
+		r, err := fsys.Open(name)
+		must(t, err)
+		if r.WriteBlocks(p, 0) == nil {
+			t.Fatal("blocks to a file opened for reading")
+		}
+		must(t, r.Close())
 	})
 }
 

@@ -14,10 +14,30 @@ import (
 	"errors"
 	"io"
 	"path"
+	"unsafe"
+
+	"pegasus/netcore/invariant"
 )
 
 // SectorSize is the unit that a disk writes atomically.
 const SectorSize = 512
+
+// BlockSize is the unit of WriteBlocks: at least the alignment that file systems and disks ask for, and what they deal in, mostly.
+const BlockSize = 4096
+
+// Blocks returns n zero bytes, n a multiple of BlockSize, in memory of the alignment that WriteBlocks needs.
+func Blocks(n int) []byte {
+	b := make([]byte, n+BlockSize)
+	skip := -int(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) & (BlockSize - 1)
+	return b[skip : skip+n : skip+n]
+}
+
+func mustBeAligned(p []byte, off int64) {
+	at := uintptr(unsafe.Pointer(unsafe.SliceData(p)))
+	if (at|uintptr(len(p))|uintptr(off))&(BlockSize-1) != 0 { // tested here: the arguments of Assertf would be allocated
+		invariant.Assertf(false, "blocks at %#x, %d bytes, to offset %d", at, len(p), off)
+	}
+}
 
 // ErrLocked is returned by FS.Lock when another process, or this one, holds the directory.
 var ErrLocked = errors.New("directory is locked by another process")
@@ -54,8 +74,10 @@ type File interface {
 	io.ReaderAt
 	// WriteAt writes all of p at off. On an error any part of p may have been written.
 	io.WriterAt
-	// WriteVAt writes the buffers one after the other at off, with one system call per 1024 of them. It does not change bufs.
-	WriteVAt(bufs [][]byte, off int64) (int, error)
+	// WriteBlocks writes p, all of it, at off: like WriteAt, but where the file system can, past its page cache. p is whole blocks of
+	// what Blocks returned, and off a multiple of BlockSize. It makes nothing durable that Datasync would not be needed for. One call
+	// at a time per File; bytes of the file that others write in the page cache at the same time may be lost.
+	WriteBlocks(p []byte, off int64) error
 	// Datasync makes the content durable, and of the metadata the length.
 	Datasync() error
 	// Sync makes content and metadata durable.

@@ -21,7 +21,7 @@ const (
 	OpMkdir
 	OpSyncDir
 	OpRead
-	// OpWrite is File.WriteAt and File.WriteVAt.
+	// OpWrite is File.WriteAt and File.WriteBlocks.
 	OpWrite
 	// OpSync is File.Datasync and File.Sync. A failed one leaves the file as Linux does: each unsynced sector reached the
 	// disk or not, and all count as clean, so that a later successful sync does not write them.

@@ -168,7 +168,7 @@ func TestFaultsHitTheirCalls(t *testing.T) {
 	f, err := m.OpenRW("/a/1")
 	must(t, err)
 	m.Inject(Fault{Op: OpWrite, Keep: 2})
-	if n, err := f.WriteVAt([][]byte{[]byte("a"), []byte("bc"), []byte("d")}, 0); n != 2 || !errors.Is(err, syscall.EIO) {
+	if n, err := f.WriteAt([]byte("abcd"), 0); n != 2 || !errors.Is(err, syscall.EIO) {
 		t.Fatalf("short write: %d, %v", n, err)
 	}
 	if got := content(t, m, "/a/1"); got != "ab" {

@@ -152,9 +152,7 @@ func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-func (f *memFile) WriteAt(p []byte, off int64) (int, error) { return f.WriteVAt([][]byte{p}, off) }
-
-func (f *memFile) WriteVAt(bufs [][]byte, off int64) (int, error) {
+func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
 	err := f.begin("write", true)
 	defer f.m.mu.Unlock()
 	if err != nil {
@@ -163,26 +161,21 @@ func (f *memFile) WriteVAt(bufs [][]byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, &fs.PathError{Op: "write", Path: f.name, Err: fs.ErrInvalid}
 	}
-	limit := -1
 	var cause error
 	if hit := f.m.hit(OpWrite, f.name); hit != nil {
-		limit, cause = hit.Keep, hit.pathError(f.name)
+		p, cause = p[:min(hit.Keep, len(p))], hit.pathError(f.name)
 	}
-	written := 0
-	for _, b := range bufs {
-		if limit >= 0 && written+len(b) > limit {
-			b = b[:limit-written]
-		}
-		n, err := f.put(b, int(off)+written)
-		written += n
-		if err != nil {
-			return written, err
-		}
-		if written == limit {
-			break
-		}
+	n, err := f.put(p, int(off))
+	if err != nil {
+		return n, err
 	}
-	return written, cause
+	return n, cause
+}
+
+func (f *memFile) WriteBlocks(p []byte, off int64) error {
+	mustBeAligned(p, off)
+	_, err := f.WriteAt(p, off)
+	return err
 }
 
 // put copies b into the cache; ENOSPC after the part that fitted.

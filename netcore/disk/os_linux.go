@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,7 +29,11 @@ func openOS(name string, flag int) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &osFile{f: f, fd: int(f.Fd())}, nil
+	o := &osFile{f: f, fd: int(f.Fd()), direct: notOpen}
+	if flag == os.O_RDONLY {
+		o.direct = refused
+	}
+	return o, nil
 }
 
 func (osFS) Remove(name string) error { return os.Remove(name) }
@@ -97,63 +102,57 @@ func (osFS) Space(dir string) (Space, error) {
 type osFile struct {
 	f  *os.File
 	fd int
+
+	direct int // a second descriptor, for WriteBlocks, or one of the constants
 }
+
+const (
+	notOpen = -1 // WriteBlocks was not called yet
+	refused = -2 // the file is not for writing, or its system takes no direct I/O, or not in blocks of this size
+)
 
 func (o *osFile) ReadAt(p []byte, off int64) (int, error) { return o.f.ReadAt(p, off) }
 
 func (o *osFile) WriteAt(p []byte, off int64) (int, error) { return o.f.WriteAt(p, off) }
 
-// iovMax is Linux' limit of buffers per pwritev (UIO_MAXIOV).
-const iovMax = 1024
-
-func (o *osFile) WriteVAt(bufs [][]byte, off int64) (int, error) {
-	written := 0
-	for len(bufs) > 0 {
-		group := bufs[:min(len(bufs), iovMax)]
-		want := 0
-		for _, b := range group {
-			want += len(b)
-		}
-		n, err := unix.Pwritev(o.fd, group, off)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return written, o.fail("pwritev", err)
-		}
-		written += n
-		off += int64(n)
-		if n < want {
-			// A signal or a full disk cut the call short; the rest goes buffer by buffer and meets the error itself.
-			m, err := o.writeRest(group, n, off)
-			written += m
-			off += int64(m)
-			if err != nil {
-				return written, err
-			}
-		}
-		bufs = bufs[len(group):]
+func (o *osFile) WriteBlocks(p []byte, off int64) error {
+	mustBeAligned(p, off)
+	if o.direct == notOpen {
+		o.openDirect()
 	}
-	return written, nil
+	for o.direct >= 0 && len(p) > 0 {
+		n, err := unix.Pwrite(o.direct, p, off)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err == unix.EINVAL || err == nil && n&(BlockSize-1) != 0:
+			o.closeDirect()
+		case err != nil:
+			return o.fail("write", err)
+		}
+		p, off = p[max(n, 0):], off+int64(max(n, 0))
+	}
+	if len(p) == 0 {
+		return nil
+	}
+	_, err := o.f.WriteAt(p, off)
+	return err
 }
 
-// writeRest writes what follows the first skip bytes of bufs.
-func (o *osFile) writeRest(bufs [][]byte, skip int, off int64) (int, error) {
-	written := 0
-	for _, b := range bufs {
-		if skip >= len(b) {
-			skip -= len(b)
-			continue
-		}
-		n, err := o.f.WriteAt(b[skip:], off)
-		written += n
-		off += int64(n)
-		skip = 0
-		if err != nil {
-			return written, err
-		}
+// openDirect opens the file once more, whatever its name is by now.
+func (o *osFile) openDirect() {
+	fd, err := unix.Open("/proc/self/fd/"+strconv.Itoa(o.fd), unix.O_WRONLY|unix.O_DIRECT|unix.O_CLOEXEC, 0)
+	if err != nil {
+		fd = refused
 	}
-	return written, nil
+	o.direct = fd
+}
+
+func (o *osFile) closeDirect() {
+	if o.direct >= 0 {
+		unix.Close(o.direct)
+	}
+	o.direct = refused
 }
 
 func (o *osFile) Datasync() error {
@@ -198,7 +197,10 @@ func (o *osFile) Size() (int64, error) {
 	return st.Size(), nil
 }
 
-func (o *osFile) Close() error { return o.f.Close() }
+func (o *osFile) Close() error {
+	o.closeDirect()
+	return o.f.Close()
+}
 
 func (o *osFile) fail(op string, err error) error {
 	if err == nil {
