@@ -98,9 +98,10 @@ bench-limit: release ## what gets and sets cost, beside what their parts cost in
 		bin/release/pegasus-bench --limit --conns 1 --depth 64 --records 200000 --key-size 32 --duration 3s --floor-cxxflags "$$CGO_CXXFLAGS" \
 			--floor-ldflags "$$CGO_LDFLAGS -lrocksdb -lz -lbz2 -lsnappy -llz4 -lzstd -ldl -lpthread"
 
-bench-official: release ## get and set by 1, 16 and 64 callers of Apache Pegasus' own Go client, get beside redis-benchmark, release build
+bench-official: release ## get and set by 1, 16, 64 callers of Apache Pegasus' own Go client, beside the least C servers and redis-benchmark
 	cd perf/official && go build -o ../../bin/release/ .
-	bin/release/pegasus-onebox --debug run -- sh -c 'exec bin/release/pegasus-official --metas "$$PEGASUS_METAS" --onebox-dir "$$PEGASUS_ONEBOX_DIR"'
+	bin/release/pegasus-onebox --debug run -- sh -c \
+		'exec bin/release/pegasus-official --metas "$$PEGASUS_METAS" --onebox-dir "$$PEGASUS_ONEBOX_DIR" --floor --rounds 4 --duration 3s'
 
 bench-peak: release ## gets, puts and incrs with many in flight, with one and two event loops per server, release build
 	bin/release/pegasus-bench --peak --conns 16 --depth 32 --key-size 32 --duration 3s --warmup 500ms

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -141,25 +140,33 @@ func (c *echoConn) Slot() Slot {
 // wireSizes returns the bytes of a request and its reply.
 func wireSizes(w *Workload, kind Kind) (request, reply int) {
 	raw := make([]byte, 2+w.KeySize)
-	value := make([]byte, w.ValueSize)
-	g := proto.GPID{App: 1, Part: 1}
-	code := proto.CodeGet
-	args := proto.AppendBlobArg(nil, raw)
-	read := proto.ReadResponse{Value: value, GPID: g, Server: []byte("127.0.0.1:34801")}
-	result := read.AppendResult(nil)
+	code, args, answer := proto.CodeGet, proto.AppendBlobArg(nil, raw), getReply(w.ValueSize)
 	if kind == Put {
-		code = proto.CodePut
-		put := proto.PutRequest{Key: raw, Value: value}
-		args = put.AppendArgs(nil)
-		done := proto.UpdateResponse{GPID: g, Decree: 1, Server: read.Server}
-		result = done.AppendResult(nil)
+		put := proto.PutRequest{Key: raw, Value: make([]byte, w.ValueSize)}
+		code, args, answer = proto.CodePut, put.AppendArgs(nil), putReply()
 	}
-	frame, mark := proto.AppendRequest(nil, code, g, 1, 1000, 1)
+	frame, mark := proto.AppendRequest(nil, code, proto.GPID{App: 1, Part: 1}, 1, 1000, 1)
 	frame = proto.FinishRequest(append(frame, args...), mark)
-	to := proto.ReplyTo{Code: code, Seq: 1}
-	answer, mark := proto.AppendReply(nil, &to, proto.ErrOK, proto.NewRPCAddress(netip.MustParseAddrPort("127.0.0.1:34801")))
-	answer = proto.FinishReply(append(answer, result...), mark)
 	return len(frame), len(answer)
+}
+
+// okReply is the reply of a request that went well; result appends its result.
+func okReply(code proto.Code, result func(dst []byte) []byte) []byte {
+	frame, mark := proto.AppendReply(nil, &proto.ReplyTo{Code: code, Seq: 1}, proto.ErrOK, 0)
+	return proto.FinishReply(result(frame), mark)
+}
+
+// someServer is as long as the address that a server puts into its replies.
+var someServer = []byte("127.0.0.1:34801")
+
+func getReply(valueSize int) []byte {
+	read := proto.ReadResponse{Value: make([]byte, valueSize), GPID: proto.GPID{App: 1, Part: 1}, Server: someServer}
+	return okReply(proto.CodeGet, read.AppendResult)
+}
+
+func putReply() []byte {
+	done := proto.UpdateResponse{GPID: proto.GPID{App: 1, Part: 1}, Decree: 1, Server: someServer}
+	return okReply(proto.CodePut, done.AppendResult)
 }
 
 func measureEcho(ctx context.Context, program string, o FloorOptions, kind Kind) (us float64, err error) {

@@ -32,6 +32,8 @@ type Process struct {
 	PID   int
 	Name  string // of the node's folder, or of the program
 	Debug string // address of its debug port, or ""
+
+	member *member // of a FloorGroup, which has its counters
 }
 
 // ProcessesOf returns the processes of a onebox folder: DIR/NODE/pid holds the process id of a node that runs.

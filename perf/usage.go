@@ -54,6 +54,11 @@ func readUsage(p Process) (u usage, err error) {
 	if fields, err := readFields(fmt.Sprintf("/proc/%d/io", p.PID)); err == nil {
 		u.written = fields["write_bytes"]
 	}
+	if p.member != nil {
+		if u.counters, err = p.member.counters(); err != nil {
+			return u, fmt.Errorf("counters of %s: %w", p.Name, err)
+		}
+	}
 	if p.Debug != "" {
 		if u.counters, err = readCounters(p.Debug); err != nil {
 			return u, fmt.Errorf("debug port of %s: %w", p.Name, err)

@@ -2,11 +2,11 @@
 // waits for its answer before it asks again. It is a module of its own, because that client brings old dependencies.
 //
 //	official --metas HOST:PORT,... --table temp --onebox-dir DIR --callers 1,16,64
+//	official --floor --metas ""
 package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -14,7 +14,6 @@ import (
 	"log"
 	"os"
 	"os/signal"
-	"strconv"
 	"strings"
 	"time"
 
@@ -26,13 +25,16 @@ import (
 
 // driver is the official client as a store that can be put under load.
 type driver struct {
+	store string // "pegasus", "floor"
 	metas []string
 	table string
 }
 
-func (d *driver) Name() string { return "pegasus, official Go client" }
+func (d *driver) Name() string { return d.store + ", official Go client" }
 
-func (d *driver) Supports(k perf.Kind) bool { return k == perf.Get || k == perf.Put || k == perf.Incr }
+func (d *driver) Supports(k perf.Kind) bool {
+	return k == perf.Get || k == perf.Put || k == perf.Incr && d.store != "floor"
+}
 
 func (d *driver) Servers(ctx context.Context) []perf.Server {
 	return (&perf.Pegasus{Metas: d.metas, Table: d.table}).Servers(ctx)
@@ -98,7 +100,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	pegalog.SetLogger(log.New(io.Discard, "", 0))
 	f := flag.NewFlagSet("official", flag.ContinueOnError)
 	f.SetOutput(stderr)
-	metas := f.String("metas", "127.0.0.1:34601", "addresses of the meta servers, by commas")
+	metas := f.String("metas", "127.0.0.1:34601", "addresses of the meta servers, by commas; empty: there is no cluster, see --floor")
 	table := f.String("table", "temp", "table to use")
 	dir := f.String("onebox-dir", "", "folder of a onebox whose processes are reported")
 	pids := f.String("pids", "", "other server processes to report, by commas")
@@ -107,67 +109,61 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	duration := f.Duration("duration", 5*time.Second, "of each measurement")
 	records := f.Uint64("records", 1_000_000, "number of records")
 	load := f.Bool("preload", true, "write every record once, with this project's client")
+	floor := f.Bool("floor", false, "measure in turn three C programs that only carry, log, sync and acknowledge: what this machine costs")
+	rounds := f.Int("rounds", 1, "how often everything is measured; of more than one, medians are printed")
 	redis := f.Bool("redis", true, "at the end, compare gets by one caller with redis-benchmark -c 1 GET, if Redis is installed")
-	asJSON := f.Bool("json", false, "print one JSON object per measurement")
+	asJSON := f.Bool("json", false, "print one JSON object per measurement, and nothing else")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	watched, err := perf.NamedProcesses(*dir, *pids)
-	if err != nil {
-		return err
+	if *metas == "" && !*floor || *rounds < 1 {
+		return errors.New("want a cluster or --floor, and at least one round")
 	}
-	work := perf.Workload{Records: *records, KeySize: 32, ValueSize: 100, Distribution: perf.Uniform, Mix: perf.Mix{perf.Put: 1}}
+	base := perf.Config{
+		Table: *table, Conns: 1, Warmup: time.Second, Duration: *duration,
+		Work: perf.Workload{Records: *records, KeySize: 32, ValueSize: 100, Distribution: perf.Uniform, Mix: perf.Mix{perf.Put: 1}},
+	}
+	var systems []system
 	servers := strings.Split(*metas, ",")
-	if *load {
-		c := perf.Config{Metas: servers, Table: *table, Conns: 1, Depth: 256, Work: work, Preload: true, Ops: 1}
-		if _, err := perf.Run(ctx, c); err != nil {
-			return err
-		}
-	}
-	if !*asJSON {
-		_, err := fmt.Fprintf(stdout, "%4s%9s%9s%15s%9s%9s%14s%9s%9s%10s%10s%8s\n",
-			"op", "callers", "ops/s", "servers us/op", "user", "sys", "client us/op", "p50 us", "p99 us", "p99.9 us", "syncs/op", "failed")
+	if *metas != "" {
+		watched, err := perf.NamedProcesses(*dir, *pids)
 		if err != nil {
 			return err
 		}
+		systems = append(systems, system{"cluster", &driver{"pegasus", servers, *table}, watched})
+		if *load {
+			c := base
+			c.Metas, c.Depth, c.Preload, c.Warmup, c.Duration, c.Ops = servers, 256, true, 0, 0, 1
+			if _, err := perf.Run(ctx, c); err != nil {
+				return err
+			}
+		}
 	}
-	for _, op := range strings.Split(*ops, ",") {
-		var kind perf.Kind
-		if err := kind.UnmarshalText([]byte(op)); err != nil {
+	if *floor {
+		s, stop, err := startFloor(ctx, &base)
+		if err != nil {
 			return err
 		}
-		for _, text := range strings.Split(*callers, ",") {
-			n, err := strconv.Atoi(text)
-			if err != nil {
-				return err
-			}
-			work.Mix = perf.Mix{kind: 1}
-			r, err := perf.Run(ctx, perf.Config{
-				Driver: &driver{servers, *table}, Table: *table, Conns: 1, Depth: n, Work: work, Warmup: time.Second, Duration: *duration, Processes: watched,
-			})
-			if err != nil {
-				return err
-			}
-			for text, n := range r.Errors {
-				fmt.Fprintf(stderr, "%d times: %s\n", n, text)
-			}
-			if *asJSON {
-				if err := json.NewEncoder(stdout).Encode(r); err != nil {
-					return err
-				}
-				continue
-			}
-			us := func(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
-			if _, err := fmt.Fprintf(stdout, "%4s%9d%9.0f%15.1f%9.1f%9.1f%14.1f%9.0f%9.0f%10.0f%10.3f%8d\n", op, n, r.PerSec, r.ServerUSPerOp,
-				r.ServerUserUS, r.ServerSysUS, r.Client.USPerOp, us(r.All.P50), us(r.All.P99), us(r.All.P999), r.SyncsPerOp, r.Failed); err != nil {
-				return err
-			}
-		}
+		defer stop()
+		systems = append(systems, s)
 	}
-	if !*redis || *asJSON {
+	rows, err := parseRows(*ops, *callers)
+	if err != nil {
+		return err
+	}
+	all := figures{base: base, systems: systems, rows: rows, rounds: *rounds}
+	if err := all.measure(ctx, *asJSON, stdout, stderr); err != nil {
+		return err
+	}
+	if *asJSON {
 		return nil
 	}
-	return compareRedis(ctx, perf.Config{
-		Driver: &driver{servers, *table}, Table: *table, Conns: 1, Work: work, Warmup: time.Second, Duration: *duration / 2,
-	}, stdout)
+	if err := all.writeMedians(stdout); err != nil {
+		return err
+	}
+	if !*redis || *metas == "" {
+		return nil
+	}
+	base.Driver, base.Duration = systems[0].driver, *duration/2
+	return compareRedis(ctx, base, stdout)
 }
