@@ -1,7 +1,9 @@
 package rocks_test
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 	"testing"
 
 	"pegasus/engine"
@@ -144,20 +146,84 @@ func BenchmarkScan(b *testing.B) {
 
 // BenchmarkSeekScan10 opens an iterator for each ten rows.
 func BenchmarkSeekScan10(b *testing.B) {
-	s, keys := benchStore(b, true)
-	var rows engine.Rows
-	at := 0
-	for b.Loop() {
-		at = (at + 7919) % len(keys)
-		it, err := s.NewIterator(engine.IterOptions{Lower: keys[at], Tier: engine.TierCache})
-		if err != nil {
-			b.Fatal(err)
-		}
-		if _, _, err := it.Next(&rows, engine.SliceLimit{MaxRows: 10}); err != nil {
-			b.Fatal(err)
-		}
-		it.Close()
+	for _, where := range []string{"memtable", "cache"} {
+		b.Run(where, func(b *testing.B) {
+			s, keys := benchStore(b, where == "cache")
+			var rows engine.Rows
+			at := 0
+			for b.Loop() {
+				at = (at + 7919) % len(keys)
+				it, err := s.NewIterator(engine.IterOptions{Lower: keys[at], Tier: engine.TierCache})
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, _, err := it.Next(&rows, engine.SliceLimit{MaxRows: 10}); err != nil {
+					b.Fatal(err)
+				}
+				it.Close()
+			}
+		})
 	}
+}
+
+// BenchmarkNeighbours gets and puts ten records of a hash key, as multi_get and multi_put do.
+func BenchmarkNeighbours(b *testing.B) {
+	const n = 10
+	setup := func(b *testing.B) (*rocks.Store, [][]byte) {
+		s, keys := benchStore(b, false)
+		slices.SortFunc(keys, bytes.Compare)
+		return s, keys
+	}
+	b.Run("get", func(b *testing.B) {
+		s, keys := setup(b)
+		var g engine.GetBatch
+		at := 0
+		for b.Loop() {
+			g.Reset()
+			for _, key := range keys[at*n : at*n+n] {
+				g.Add(key)
+			}
+			at = (at + 7919) % (len(keys) / n)
+			if s.MultiGet(&g, engine.TierCache); g.Outcome(n-1) != engine.Found {
+				b.Fatal(g.Outcome(n-1), g.Err(n-1))
+			}
+		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/key")
+	})
+	b.Run("put", func(b *testing.B) {
+		s, keys := setup(b)
+		var batch engine.BatchBuilder
+		value := make([]byte, benchValue)
+		at := 0
+		for b.Loop() {
+			batch.Reset()
+			for _, key := range keys[at*n : at*n+n] {
+				batch.Put(key, 0, 0, value)
+			}
+			at = (at + 7919) % (len(keys) / n)
+			if err := s.Apply(s.AppliedDecree()+1, batch.Bytes()); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/put")
+	})
+	b.Run("load", func(b *testing.B) { // ascending keys behind all that are there
+		s, _ := setup(b)
+		var batch engine.BatchBuilder
+		value := make([]byte, benchValue)
+		at := 0
+		for b.Loop() {
+			batch.Reset()
+			for range n {
+				batch.Put(engine.AppendKey(nil, fmt.Appendf(nil, "vser%010d", at), []byte("sort")), 0, 0, value)
+				at++
+			}
+			if err := s.Apply(s.AppliedDecree()+1, batch.Bytes()); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/put")
+	})
 }
 
 // BenchmarkBareCall is the price of crossing into C++ and back.

@@ -2,8 +2,10 @@ package rocks_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -139,6 +141,73 @@ func checkScans(t *testing.T, s *rocks.Store, rng *rand.Rand, model map[string][
 	}
 }
 
+// Batches of every shape find their places beside what is there, whatever of the batch itself comes between a record and where it
+// was looked for: more of them than are looked for ahead, keys once and again, next to each other, and in order.
+func TestMemtableBatchesAgainstModel(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 9))
+	s := mustOpen(t, t.TempDir(), rocks.Options{})
+	defer s.Close()
+	model := map[string][]byte{}
+	key := func(i int) []byte { return engine.AppendKey(nil, fmt.Appendf(nil, "user%06d", i), []byte("sort")) }
+	const space = 40_000
+	shapes := map[string]func(from, i, n int) int{
+		"ascending":   func(from, i, n int) int { return from + i },
+		"interleaved": func(from, i, n int) int { return from + i*7 }, // between records that are there
+		"descending":  func(from, i, n int) int { return from - i },
+		"converging":  func(from, i, n int) int { return from + (i%2*2-1)*(n-i) },
+		"again":       func(from, i, n int) int { return from + i%3 },
+		"scattered":   func(from, i, n int) int { return rng.IntN(space) },
+		"close":       func(from, i, n int) int { return from + rng.IntN(20) },
+	}
+	names := slices.Sorted(maps.Keys(shapes))
+	var b engine.BatchBuilder
+	apply := func(keys [][]byte, round int) {
+		b.Reset()
+		for i, key := range keys {
+			value := fmt.Appendf(nil, "%d.%d", round, i)
+			if b.Put(key, 0, 0, value); i%5 == 4 {
+				b.Delete(key)
+				value = nil
+			}
+			if model[string(key)] = value; value == nil {
+				delete(model, string(key))
+			}
+		}
+		if err := s.Apply(s.AppliedDecree()+1, b.Bytes()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for round := range 200 {
+		n := []int{2, 3, 15, 16, 17, 40, 300}[rng.IntN(7)]
+		shape, from := shapes[names[round%len(names)]], n+rng.IntN(space)
+		var keys [][]byte
+		for i := range n {
+			keys = append(keys, key(shape(from, i, n)))
+		}
+		apply(keys, round)
+		if round%3 == 0 { // right behind what that ended with
+			last := keys[n-1]
+			apply([][]byte{slices.Concat(last, []byte{0}), slices.Concat(last, []byte{0, 1}), slices.Concat(last, []byte{2})}, round)
+		}
+		if round%20 != 19 {
+			continue
+		}
+		var all [][]byte
+		for i := range rng.IntN(50) {
+			all = append(all, key(from+i), key(rng.IntN(space)))
+		}
+		checkGets(t, s, all, model)
+		want := slices.Sorted(maps.Keys(model))
+		if got := scan(t, s, engine.IterOptions{Tier: engine.TierAll}); !slices.Equal(got, want) {
+			t.Fatalf("round %d: a scan finds %d keys, want %d", round, len(got), len(want))
+		}
+		checkScans(t, s, rng, model)
+	}
+	if st := s.Stats(); st.FilesAtLevel0 != 0 || st.LiveBytes != 0 {
+		t.Error("the memtable was flushed: the test is about nothing else")
+	}
+}
+
 // One writer, readers beside it: what was there before a read began is found, scans are in order, and memtables that become full and are
 // flushed meanwhile, with searches walking in them, take nothing away.
 func TestMemtableReadersBesideWriter(t *testing.T) {
@@ -200,4 +269,48 @@ func TestMemtableReadersBesideWriter(t *testing.T) {
 	if s.Stats().FilesAtLevel0 == 0 && s.Stats().LiveBytes == 0 {
 		t.Error("nothing was flushed")
 	}
+}
+
+// What is inserted between a key and where the search ahead of its lookup ended does not hide it.
+func TestMemtableGetsBesideInsertsInFront(t *testing.T) {
+	s := mustOpen(t, t.TempDir(), rocks.Options{})
+	defer s.Close()
+	const fixed, rounds = 16, 3000
+	key := func(i int, front uint32) []byte { // those in front of key(i, MaxUint32) come closer and closer
+		return engine.AppendKey(nil, fmt.Appendf(nil, "user%02d", i), binary.BigEndian.AppendUint32(nil, front))
+	}
+	var b engine.BatchBuilder
+	put := func(front uint32) {
+		b.Reset()
+		for i := range fixed {
+			b.Put(key(i, front), 0, 0, []byte("value"))
+		}
+		if err := s.Apply(s.AppliedDecree()+1, b.Bytes()); err != nil {
+			t.Error(err)
+		}
+	}
+	put(math.MaxUint32)
+	var done atomic.Bool
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for front := range uint32(rounds) {
+			put(front)
+		}
+		done.Store(true)
+	})
+	var g engine.GetBatch
+	for !done.Load() {
+		g.Reset()
+		for i := range fixed {
+			g.Add(key(i, math.MaxUint32))
+		}
+		s.MultiGet(&g, engine.TierCache)
+		for i := range g.Len() {
+			if g.Outcome(i) != engine.Found {
+				t.Errorf("key %d: %v", i, g.Outcome(i))
+				done.Store(true)
+			}
+		}
+	}
+	wg.Wait()
 }

@@ -89,10 +89,50 @@ private:
 std::shared_ptr<rocksdb::MemTableRepFactory> new_memtable_factory(std::shared_ptr<ActiveList> active);
 // How many searches go in step. A processor has ten to sixteen lines of memory on their way at once.
 constexpr int walk_group = 16;
-// Fetches the memory that the writing of a batch will need.
-void fetch_for_batch(ActiveList &active, const char *rep, size_t len);
-// The same for the lookup of keys[i] in stores[i], i < n <= walk_group; nullptr is left out.
-void fetch_for_gets(pg_store *const *stores, const rocksdb::Slice *keys, int n);
+
+constexpr int max_height = 12;
+struct Node;
+// Where the walk ahead of a search ended in a list: of every level a node before the key, the head where there is none. What is inserted
+// later may come behind them.
+struct Trail {
+    uint64_t list; // its number, which no other ever has: a trail is of no use for another, also where its memory was; 0: none
+    Node *before[max_height];
+};
+
+// Walks ahead of the inserts of a batch, which end there as long as it lives, on its thread. The bytes of the batch stay with the caller.
+class Plan
+{
+public:
+    Plan(ActiveList &active, const char *rep, size_t len);
+    ~Plan();
+    Plan(const Plan &) = delete;
+    Plan &operator=(const Plan &) = delete;
+    // The trail of the record that is inserted next, nullptr for none.
+    const Trail *next(const rocksdb::Slice &key, uint64_t list);
+
+private:
+    // Of a batch no more keys are walked ahead than have their nodes in the second cache until they are needed.
+    static constexpr int max_ahead = 256;
+    int _n = 0, _at = 0;
+    struct { // nothing that a constructor would touch for each batch
+        const char *data;
+        size_t len;
+        Trail trail;
+    } _records[max_ahead];
+};
+
+// Walks ahead of the lookup of keys[i] in stores[i], i < n <= walk_group; nullptr is left out. Every trail is set.
+void fetch_for_gets(pg_store *const *stores, const rocksdb::Slice *keys, int n, Trail *trails);
+
+// While it lives a lookup of its thread begins where the trail ends.
+class Ahead
+{
+public:
+    explicit Ahead(const Trail *trail);
+    ~Ahead();
+    Ahead(const Ahead &) = delete;
+    Ahead &operator=(const Ahead &) = delete;
+};
 
 // Shared by the owner, the event listener and the compaction filter; the last one frees it.
 struct State {

@@ -5,7 +5,8 @@
 // of an apply, and with it a sixth of what a replicated put costs all servers, was this waiting. The keys of a batch are
 // known in advance, though. So before a batch is written, and before the gets of a turn are answered, the searches of up to 16 keys
 // walk down their lists in step: each takes one step and asks for the memory of its next one, and by the time that its turn comes
-// again, that has arrived. They change nothing and remember nothing; the real searches after them find everything at hand.
+// again, that has arrived. The real searches after them go on from where they ended. A batch whose keys come in order behind what was
+// inserted last needs no search, and one search by itself, or a scan, asks for the nodes that it may need next.
 //
 // RocksDB's own list does not let anybody look at its nodes, hence this one, of the same kind: one writer, readers
 // without locks, nothing is removed. It knows that keys are compared by their bytes, so that a comparison is no chain of virtual calls.
@@ -31,10 +32,7 @@ using rocksdb::KeyHandle;
 using rocksdb::MemTableRep;
 using rocksdb::Slice;
 
-constexpr int max_height = 12;
 constexpr uint32_t branching = 4;
-// Of a batch no more keys are walked ahead than have their nodes in the second cache until they are needed.
-constexpr int max_ahead = 256;
 
 const char *varint(const char *p, uint32_t *v)
 {
@@ -61,8 +59,6 @@ uint64_t fixed64(const char *p)
 constexpr size_t trailer = 8;
 // What a search for any version of a key looks for.
 constexpr uint64_t newest = UINT64_MAX;
-
-struct Node;
 
 struct Key {
     const char *data;
@@ -96,6 +92,8 @@ int compare(const Key &a, const Key &b)
     return a.version == b.version ? 0 : a.version > b.version ? -1 : 1;
 }
 
+} // namespace
+
 // A node has its entry behind itself and its links above the lowest in front of itself.
 struct Node {
     std::atomic<Node *> lowest;
@@ -105,7 +103,15 @@ struct Node {
     Node *next(int level) { return link(level).load(std::memory_order_acquire); }
 };
 
+namespace {
+
 inline Key Key::of(const Node *n) { return of(n->entry()); }
+
+std::atomic<uint64_t> lists{0}; // that there ever were
+
+// Of this thread, see Ahead and Plan.
+thread_local const Trail *ahead_of_get = nullptr;
+thread_local Plan *ahead_of_batch = nullptr;
 
 // RocksDB looks a key up through an iterator that it does not free, see SkipList::Get.
 thread_local bool for_get = false;
@@ -182,18 +188,27 @@ public:
         auto node = static_cast<Node *>(handle);
         int height = int(reinterpret_cast<uintptr_t>(node->lowest.load(std::memory_order_relaxed)));
         const Key key = Key::of(node);
+        const Trail *trail = ahead_of_batch == nullptr ? nullptr : ahead_of_batch->next(Slice(key.data, key.len), _number);
         if (!follows(key)) {
-            Node *next = find(key, _before);
-            if (next != nullptr && compare(Key::of(next), key) == 0) {
-                return false;
+            if (trail != nullptr) {
+                std::copy_n(trail->before, max_height, _before);
+            } else {
+                find(key, _before);
             }
+        }
+        Node *next = pass(&_before[0], key, 0);
+        if (next != nullptr && compare(Key::of(next), key) == 0) {
+            return false;
         }
         if (height > _height.load(std::memory_order_relaxed)) {
             // A reader that has the new height already finds no links up there, and goes down.
             _height.store(height, std::memory_order_relaxed);
         }
         for (int i = 0; i < height; i++) {
-            node->link(i).store(_before[i]->link(i).load(std::memory_order_relaxed), std::memory_order_relaxed);
+            if (i > 0) {
+                next = pass(&_before[i], key, i);
+            }
+            node->link(i).store(next, std::memory_order_relaxed);
             _before[i]->link(i).store(node, std::memory_order_release);
             _before[i] = node;
         }
@@ -226,7 +241,18 @@ public:
     Iterator *GetDynamicPrefixIterator(rocksdb::Arena *arena) override
     {
         alignas(Cursor) static thread_local char own[sizeof(Cursor)];
-        return for_get ? new (own) Cursor(this) : GetIterator(arena);
+        static_assert(sizeof(Lookup) == sizeof(Cursor));
+        return for_get ? new (own) Lookup(this) : GetIterator(arena);
+    }
+
+    // For the thread that inserts: whether keys from first to last, in order, come right behind what was inserted last.
+    bool all_follow(const Slice &first, const Slice &last) const
+    {
+        if (!follows(Key(first.data(), first.size(), newest))) {
+            return false;
+        }
+        Node *next = _before[0]->next(0);
+        return next == nullptr || compare(Key::of(next), Key(last.data(), last.size(), newest)) > 0;
     }
 
 private:
@@ -238,7 +264,17 @@ private:
         explicit Cursor(const SkipList *list) : _list(list) {}
         bool Valid() const override { return _node != nullptr; }
         const char *key() const override { return _node->entry(); }
-        void Next() override { _node = _node->next(0); }
+        void Next() override
+        {
+            _node = _node->next(0);
+            if (_node != nullptr) {
+                // The node and the start of its record: by the time that this one has been read, they are here.
+                auto p = reinterpret_cast<const char *>(_node->next(0));
+                __builtin_prefetch(p);
+                __builtin_prefetch(p + 64);
+                __builtin_prefetch(p + 128);
+            }
+        }
         void Prev() override { _node = _list->last_before(Key::of(_node)); }
         void Seek(const Slice &internal, const char *) override { _node = _list->find(Key(internal), nullptr); }
         void SeekForPrev(const Slice &internal, const char *) override
@@ -252,9 +288,25 @@ private:
         void SeekToFirst() override { _node = _list->_head->next(0); }
         void SeekToLast() override { _node = _list->last(); }
 
-    private:
+    protected:
         const SkipList *_list;
         Node *_node = nullptr;
+    };
+
+    class Lookup final : public Cursor
+    {
+    public:
+        using Cursor::Cursor;
+        void Seek(const Slice &internal, const char *) override
+        {
+            const Key key(internal);
+            if (ahead_of_get != nullptr && ahead_of_get->list == _list->_number) {
+                Node *before = ahead_of_get->before[0];
+                _node = pass(&before, key, 0);
+            } else {
+                _node = _list->find(key, nullptr);
+            }
+        }
     };
 
     Node *allocate(int height, size_t len, char **buf)
@@ -286,12 +338,29 @@ private:
         return next == nullptr || compare(Key::of(next), key) > 0;
     }
 
+    // Goes on from *at, which is before key, to the last node of the level that is, and returns the one behind that.
+    static Node *pass(Node **at, const Key &key, int level)
+    {
+        Node *next;
+        while ((next = (*at)->next(level)) != nullptr && compare(Key::of(next), key) < 0) {
+            *at = next;
+        }
+        return next;
+    }
+
     // The first node that is not before key, nullptr when there is none, and the last ones of every level that are.
     Node *find(const Key &key, Node **before) const
     {
         Node *at = _head, *next = nullptr, *beyond = nullptr;
         for (int level = _height.load(std::memory_order_relaxed) - 1; level >= 0; level--) {
-            while ((next = at->next(level)) != nullptr && next != beyond && compare(Key::of(next), key) < 0) {
+            while ((next = at->next(level)) != nullptr && next != beyond) {
+                if (level > 0) {
+                    // Two searches in five go down here: so they do not wait for that node once they have waited for this one.
+                    __builtin_prefetch(at->next(level - 1));
+                }
+                if (compare(Key::of(next), key) >= 0) {
+                    break;
+                }
                 at = next;
             }
             beyond = next;
@@ -322,7 +391,8 @@ private:
 
     std::shared_ptr<ActiveList> _active;
     Node *_head;
-    // Of every level, the last node before what was inserted last, or that itself; the head of levels that have no nodes.
+    const uint64_t _number = lists.fetch_add(1, std::memory_order_relaxed) + 1;
+    // Of every level, a node before what was inserted last and close to it, or that itself; the head of levels that have no nodes.
     Node *_before[max_height];
     std::atomic<int> _height{1};
     uint32_t _random = 2463534242;
@@ -333,10 +403,12 @@ class Walk
 {
 public:
     Walk() : _key(nullptr, 0, 0) {}
-    Walk(const SkipList *list, const char *key, size_t len)
-        : _at(list->_head), _level(list->_height.load(std::memory_order_relaxed) - 1), _key(key, len, newest)
+    Walk(const SkipList *list, const Slice &key, Trail *trail)
+        : _at(list->_head), _level(list->_height.load(std::memory_order_relaxed) - 1), _key(key.data(), key.size(), newest), _trail(trail)
     {
         _next = _at->next(_level);
+        trail->list = list->_number;
+        std::fill(trail->before + _level + 1, trail->before + max_height, _at);
     }
 
     // Asks for the memory that the start of a search needs.
@@ -353,6 +425,7 @@ public:
                 _at = _next;
             } else {
                 _beyond = _next;
+                _trail->before[_level] = _at;
                 if (_level-- == 0) {
                     return false;
                 }
@@ -385,6 +458,7 @@ private:
     Node *_at = nullptr, *_next = nullptr, *_beyond = nullptr;
     int _level = 0;
     Key _key;
+    Trail *_trail = nullptr;
 };
 
 namespace {
@@ -414,10 +488,10 @@ std::shared_ptr<rocksdb::MemTableRepFactory> new_memtable_factory(std::shared_pt
     return std::make_shared<SkipListFactory>(std::move(active));
 }
 
-void fetch_for_batch(ActiveList &active, const char *rep, size_t len)
+// Of the records of the data family in RocksDB's representation of a batch, up to the first of another kind: tag, key, value. The
+// decree's, which is longer than the five bytes of a length, stands behind them: reading one does not leave the batch.
+Plan::Plan(ActiveList &active, const char *rep, size_t len)
 {
-    // The records of the data family in RocksDB's representation of a batch, up to the first of another kind: tag, key, value. The
-    // decree's, which is longer than the five bytes of a length, stands behind them: reading one does not leave the batch.
     constexpr size_t header = 12;
     constexpr char tag_delete = 0, tag_put = 1;
     const char *p = rep + header, *end = rep + len;
@@ -438,32 +512,57 @@ void fetch_for_batch(ActiveList &active, const char *rep, size_t len)
     if (pinned.list() == nullptr) {
         return;
     }
+    int keys = 0;
+    bool ascending = true;
     Slice key, value;
-    for (int total = 0; total < max_ahead;) {
-        Walk w[walk_group];
-        int k = 0;
-        while (k < walk_group && p < end && (*p == tag_put || *p == tag_delete)) {
-            bool put = *p++ == tag_put;
-            if (!take(&key) || (put && !take(&value))) {
-                return; // RocksDB will say what is wrong with it
-            }
-            w[k++] = Walk(pinned.list(), key.data(), key.size());
+    for (; keys < max_ahead && p < end && (*p == tag_put || *p == tag_delete); keys++) {
+        bool put = *p++ == tag_put;
+        Slice before = key;
+        if (!take(&key) || (put && !take(&value))) {
+            return; // RocksDB will say what is wrong with it
         }
-        total += k;
-        if (k < 2) {
-            return; // a search by itself has nothing to go in step with
+        ascending = ascending && (keys == 0 || key.compare(before) > 0);
+        _records[keys].data = key.data();
+        _records[keys].len = key.size();
+    }
+    if (ascending && keys > 0 && pinned.list()->all_follow(Slice(_records[0].data, _records[0].len), key)) {
+        return; // there is nothing to search
+    }
+    for (int first = 0; first < keys; first += walk_group) {
+        Walk w[walk_group];
+        int k = std::min(keys - first, walk_group);
+        for (int i = 0; i < k; i++) {
+            auto &r = _records[first + i];
+            w[i] = Walk(pinned.list(), Slice(r.data, r.len), &r.trail);
         }
         Walk::all(w, k);
     }
+    _n = keys;
+    ahead_of_batch = this;
 }
 
+Plan::~Plan() { ahead_of_batch = nullptr; }
+
+const Trail *Plan::next(const Slice &key, uint64_t list)
+{
+    if (_at == _n || Slice(_records[_at].data, _records[_at].len) != key || _records[_at].trail.list != list) {
+        _n = _at; // this is not what it was made for
+        return nullptr;
+    }
+    return &_records[_at++].trail;
+}
+
+Ahead::Ahead(const Trail *trail) { ahead_of_get = trail; }
+Ahead::~Ahead() { ahead_of_get = nullptr; }
+
 // With many stores all of the way to the first node of a list is in no cache either, so that is gone in step as well.
-void fetch_for_gets(pg_store *const *stores, const Slice *keys, int n)
+void fetch_for_gets(pg_store *const *stores, const Slice *keys, int n, Trail *trails)
 {
     std::optional<Pinned> pins[walk_group];
     int of[walk_group]; // the keys that have a list
     int k = 0;
     for (int i = 0; i < n; i++) {
+        trails[i].list = 0;
         if (stores[i] != nullptr) {
             __builtin_prefetch(stores[i]->memtable.get(), 1);
         }
@@ -482,7 +581,7 @@ void fetch_for_gets(pg_store *const *stores, const Slice *keys, int n)
     }
     Walk w[walk_group];
     for (int j = 0; j < k; j++) {
-        w[j] = Walk(pins[j]->list(), keys[of[j]].data(), keys[of[j]].size());
+        w[j] = Walk(pins[j]->list(), keys[of[j]], &trails[of[j]]);
     }
     Walk::all(w, k);
 }

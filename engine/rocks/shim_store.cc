@@ -185,6 +185,7 @@ uint64_t cached_gets(F store_of, const char *keys, const uint32_t *ends, int n, 
     for (int first = 0; first < n && go_on(); first += walk_group) {
         pg_store *stores[walk_group];
         Slice slices[walk_group];
+        Trail trails[walk_group];
         int m = std::min(n - first, walk_group);
         for (int i = 0; i < m; i++) {
             uint32_t start = first + i > 0 ? ends[first + i - 1] : 0;
@@ -193,10 +194,11 @@ uint64_t cached_gets(F store_of, const char *keys, const uint32_t *ends, int n, 
         }
         if (m > 1) {
             warm(stores, m);
-            fetch_for_gets(stores, slices, m);
+            fetch_for_gets(stores, slices, m, trails);
         }
         for (int i = 0; i < m && go_on(); i++) {
             if (stores[i] != nullptr) {
+                Ahead ahead(m > 1 ? &trails[i] : nullptr);
                 Status status = stores[i]->db->Get(ro, stores[i]->data, slices[i], &value);
                 used = deliver(status, value, vals, used, cap, &results[first + i], st);
                 value.Reset();
@@ -413,7 +415,7 @@ uint64_t pg_gather(void *const *stores, const char *keys, const uint32_t *ends, 
 void pg_apply(pg_store *s, const char *rep, size_t len, pg_status *st)
 {
     guarded(st, [&] {
-        pegasus::fetch_for_batch(*s->memtable, rep, len);
+        pegasus::Plan plan(*s->memtable, rep, len);
         s->batch.assign(rep, len);
         rocksdb::WriteOptions wo;
         wo.disableWAL = true;
