@@ -3,6 +3,7 @@ package shard
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"pegasus/consensus"
@@ -21,9 +22,13 @@ type actor struct {
 	store  *fullStore
 	ballot proto.Ballot
 	first  proto.Decree // the first that writes records
-	writes []written    // of decree first+i
+	writes [][]written  // of decree first+i
+	held   []written    // by this primary, until its log write is over, in holder
+	holder *mutationOps
 	least  proto.Decree // as primary: what is committed up to here has been answered by somebody
 	checks [2]int       // reads that were answered, as secondary and as primary
+
+	shared int // mutations that were held for more writes than one
 }
 
 type written struct{ key, value string }
@@ -54,15 +59,19 @@ func (a *actor) role() consensus.Role { return a.p.replica.Role() }
 // at is what a key is when everything up to a decree is applied; "-" for nothing.
 func (a *actor) at(key string, d proto.Decree) string {
 	for i := min(int(d-a.first), len(a.writes)-1); i >= 0; i-- {
-		if a.writes[i].key == key {
-			return a.writes[i].value
+		for _, w := range slices.Backward(a.writes[i]) {
+			if w.key == key {
+				return w.value
+			}
 		}
 	}
 	return "-"
 }
 
 // wrote remembers a mutation, which takes the place of what was lost.
-func (a *actor) wrote(d proto.Decree, w written) { a.writes = append(a.writes[:d-a.first], w) }
+func (a *actor) wrote(d proto.Decree, list ...written) {
+	a.writes = append(a.writes[:d-a.first], list)
+}
 
 func (a *actor) newWrite() written {
 	return written{fmt.Sprint("k", a.rng.IntN(actorKeys)), fmt.Sprint("v", a.rng.Uint32())}
@@ -80,17 +89,19 @@ func (a *actor) send(from proto.NodeID, m *proto.ReplMessage) {
 func (a *actor) prepared() {
 	s := a.p.replica.State()
 	d := s.Verified + 1
-	var w written
+	list := []written{a.newWrite()}
 	if keep := d <= s.Prepared && d < a.first+proto.Decree(len(a.writes)); keep && a.rng.IntN(3) > 0 {
-		w = a.writes[d-a.first]
-	} else {
-		w = a.newWrite()
+		list = a.writes[d-a.first]
+	}
+	var b engine.BatchBuilder
+	for _, w := range list {
+		b.Put(rawKey(w.key, ""), 0, 0, []byte(w.value))
 	}
 	a.send(a.others[0], &proto.ReplMessage{
-		Type: proto.ReplPrepare, Decree: d, Committed: s.Verified, Timestamp: 1<<60 + int64(a.rng.Uint32()), Batch: putBatch(w.key, "", w.value),
+		Type: proto.ReplPrepare, Decree: d, Committed: s.Verified, Timestamp: 1<<60 + int64(a.rng.Uint32()), Batch: b.Bytes(),
 	})
 	if a.p.replica.State().Verified == d {
-		a.wrote(d, w)
+		a.wrote(d, list...)
 	}
 }
 
@@ -98,9 +109,28 @@ func (a *actor) prepared() {
 func (a *actor) put() {
 	w, before := a.newWrite(), a.p.replica.Prepared()
 	a.turn(func() { a.request(proto.CodePut, a.p.gpid, putArgs(w.key, "", w.value)) })
+	m, inFlight := a.p.current, a.p.inFlight
 	if d := a.p.replica.Prepared(); d > before {
-		a.wrote(d, w)
+		m = inFlight[len(inFlight)-1]
 	}
+	if m != nil && len(m.ops) > len(a.held) { // otherwise it was refused
+		a.held, a.holder = append(a.held, w), m
+	}
+	a.released()
+}
+
+// released looks for the mutation that was held: it may have become the newest in flight, or have been refused.
+func (a *actor) released() {
+	if len(a.held) == 0 || a.p.current == a.holder {
+		return
+	}
+	if n := len(a.p.inFlight); n > 0 && a.p.inFlight[n-1] == a.holder {
+		a.wrote(a.holder.decree, a.held...)
+		if len(a.held) > 1 {
+			a.shared++
+		}
+	}
+	a.held, a.holder = nil, nil
 }
 
 // acknowledged has both others acknowledge what is durable here.
@@ -206,6 +236,7 @@ func (a *actor) step(step int) {
 		turn(func() { a.become(consensus.Config{Primary: a.node.id, Secondaries: a.others}) })
 	case n <= 6:
 		a.sync()
+		a.released()
 		turn(func() {})
 	case n == 7:
 		turn(func() { a.p.step(&consensus.Event{Kind: consensus.EventTick}) })
@@ -226,6 +257,7 @@ func (a *actor) step(step int) {
 			a.send(a.others[0], &proto.ReplMessage{Type: proto.ReplCommitPoint, Committed: a.p.replica.State().Verified})
 		})
 	}
+	a.released()
 	most := a.p.replica.Committed()
 	a.check(step, seqs, keys, min(least, most), most, who)
 	a.do(func() {
@@ -254,6 +286,9 @@ func TestReadsAgainstModel(t *testing.T) {
 		}
 		if a.checks[0] < 500 || a.checks[1] < 500 {
 			t.Errorf("seed %d: only %v reads were answered", seed, a.checks)
+		}
+		if a.shared < 5 {
+			t.Errorf("seed %d: %d mutations were held for another write", seed, a.shared)
 		}
 		if hits := a.rowHits(); hits < 500 {
 			t.Errorf("seed %d: the row cache answered %d gets", seed, hits)

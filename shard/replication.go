@@ -136,7 +136,8 @@ func (p *partition) roleChanged() {
 	} else if p.leading {
 		p.leading = false
 		p.reigns++
-		p.note(workWrite) // what waits for this primary is refused
+		p.propose()       // what is held is refused, and not left to a later reign
+		p.note(workWrite) // so is what waits for this primary
 	}
 	switch p.replica.Role() {
 	case consensus.Inactive:

@@ -62,6 +62,8 @@ type Shard struct {
 	logMeter  logMeter
 	published atomic.Pointer[Stats]
 
+	held []*partition // their current mutation waits for the log write under way; see holds
+
 	traces [maxTraces]traceSlot
 
 	seen        int64 // what the node's clock said when it was read last; see clock
@@ -127,7 +129,11 @@ func (p *partition) turn() {
 		p.applyCommitted()
 	}
 	p.drainQueue()
-	p.propose()
+	if p.current != nil && p.shard.holds() {
+		p.shard.held = append(p.shard.held, p)
+	} else {
+		p.propose()
+	}
 	if p.pending&workPersist != 0 {
 		p.adoptConfig()
 	}
