@@ -142,6 +142,9 @@ func TestMigrationOffAFullDisk(t *testing.T) {
 	g.full(1, 1, 2)
 	c := g.client()
 	m := g.secondary(part0)
+	eventually(t, "the member knows that it is one", func() bool {
+		return onPartition(m.node, part0, func(p *partition) bool { return p.replica.Role() == consensus.Secondary })
+	})
 	full := &fullStore{err: engine.ErrNoSpace}
 	var from string
 	onPartition(m.node, part0, func(p *partition) bool {
