@@ -16,8 +16,9 @@
 // # Files
 //
 // A log is a directory of segments, named by sequence number. A segment has a fixed size, is preallocated and, where every write is
-// synced, written with zeros before its time, and starts with a header; records follow at multiples of 8. A freed segment is renamed and overwritten from its start: every record carries
-// the sequence number of its segment, so what a recycled file still holds behind the end is not mistaken for records.
+// synced, written with zeros before its time, and starts with a header; records follow at multiples of 8. A freed segment is renamed
+// and overwritten from its start: every record carries the sequence number of its segment, so what a recycled file still holds behind
+// the end is not mistaken for records.
 //
 // Segments leave when nobody needs them, the oldest first. In a log that is half full they leave from the middle too, because a
 // partition that cannot commit may hold the oldest one for long; the table behind such a gap says that nothing is missing.
