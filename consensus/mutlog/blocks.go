@@ -33,12 +33,13 @@ func (b *blocks) write(f disk.File, off int64, through bool, parts ...[]byte) er
 	}
 	at := off - int64(b.have)
 	n := copy(b.buf, b.head[:b.have])
-	put := func(to int) error {
-		defer func() { at += int64(to) }()
+	put := func(to int) (err error) {
 		if through {
-			return f.WriteBlocks(b.buf[:to], at)
+			err = f.WriteBlocks(b.buf[:to], at)
+		} else {
+			_, err = f.WriteAt(b.buf[:to], at)
 		}
-		_, err := f.WriteAt(b.buf[:to], at)
+		at += int64(to)
 		return err
 	}
 	for _, p := range parts {

@@ -58,7 +58,6 @@ func TestSegmentsAreWrittenOut(t *testing.T) {
 	if at != whole {
 		t.Fatalf("a new segment is written to %d of %d: %v", at, whole, writes)
 	}
-	writes = writes[:0]
 	recycled := false
 	for d := proto.Decree(1); d <= 6000; d++ {
 		mustAppend(t, l, rec(gpid(0), d, 1, 900))

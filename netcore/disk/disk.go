@@ -75,8 +75,8 @@ type File interface {
 	// WriteAt writes all of p at off. On an error any part of p may have been written.
 	io.WriterAt
 	// WriteBlocks writes p, all of it, at off: like WriteAt, but where the file system can, past its page cache. p is whole blocks of
-	// what Blocks returned, and off a multiple of BlockSize. It makes nothing durable that Datasync would not be needed for. One call
-	// at a time per File; bytes of the file that others write in the page cache at the same time may be lost.
+	// what Blocks returned, and off a multiple of BlockSize; anything else is a bug, and asserted. Only Datasync makes it durable. p
+	// stays the caller's. One call at a time per File, and no WriteAt to the same blocks meanwhile. Errors are those of WriteAt.
 	WriteBlocks(p []byte, off int64) error
 	// Datasync makes the content durable, and of the metadata the length.
 	Datasync() error
