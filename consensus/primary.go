@@ -282,6 +282,7 @@ func (p *peer) streams() bool { return !p.learner || p.phase == streaming }
 
 // tickPrimary repeats what was not answered, tells commit points, has leases confirmed.
 func (r *Replica) tickPrimary(out *Effects) {
+	announce := int64(r.timing.Announce) * 15 / 16 // a tick that comes a little early is not to be missed
 	r.commitReady(out)
 	for i := len(r.peers) - 1; i >= 0; i-- {
 		p := r.peers[i]
@@ -297,18 +298,18 @@ func (r *Replica) tickPrimary(out *Effects) {
 				p.retry = min(2*p.retry, maxRetry*int64(r.timing.Retry))
 				r.rewind(p, p.acked+1, out)
 			}
-			if p.applied < r.committed && p.next == p.acked+1 && r.now-p.told >= int64(r.timing.Announce) {
+			if p.applied < r.committed && p.next == p.acked+1 && r.now-p.told >= announce {
 				r.tellPoint(p, out)
 			}
 		}
 		r.ping(p, out)
 	}
 	for _, pr := range r.promises {
-		if r.peer(pr.node) == nil && r.now-r.announced >= int64(r.timing.Announce) {
+		if r.peer(pr.node) == nil && r.now-r.announced >= announce {
 			r.sendPing(pr.node, false, out)
 		}
 	}
-	if r.now-r.announced >= int64(r.timing.Announce) {
+	if r.now-r.announced >= announce {
 		r.announced = r.now
 	}
 	r.judgeDelays()

@@ -24,6 +24,7 @@ import (
 	"pegasus/netcore/loop"
 	"pegasus/netcore/metric/export"
 	"pegasus/netcore/proto"
+	"pegasus/netcore/timer"
 )
 
 // Peer is one meta of the group: where clients and nodes reach it, and where its journal listens.
@@ -73,7 +74,8 @@ type Options struct {
 }
 
 const (
-	tickPeriod   = 100 * time.Millisecond
+	tickPeriod   = 100 * time.Millisecond // of who leads; others have no deadlines
+	restPeriod   = time.Second
 	maxFrame     = 16 << 20 // bytes of one request or node message
 	maxInbound   = maxFrame + 4096
 	maxSessions  = 20_000
@@ -98,6 +100,7 @@ type Server struct {
 	failed  error
 	watch   *watcher
 	leader  core.Leadership  // as last reported
+	ticking timer.ID         // zero until the journal is open
 	members []journal.Member // of the meta group, likewise
 	// changing: a change of the meta group is under way; one at a time.
 	changing bool
@@ -237,7 +240,15 @@ func (s *Server) onLoop(fn func()) bool {
 
 func (s *Server) tick() {
 	s.step(core.Tick{})
-	s.loop.After(tickPeriod, s.tick)
+	s.armTick()
+}
+
+func (s *Server) armTick() {
+	period := restPeriod
+	if s.leader.Role == core.Leading {
+		period = tickPeriod
+	}
+	s.ticking = s.loop.AtMultiple(period, s.tick)
 }
 
 // step passes an event to the core and carries out what follows.
@@ -333,6 +344,9 @@ func (s *Server) Lead(st journal.Status) {
 	s.onLoop(func() {
 		s.leader = l
 		s.step(l)
+		if s.loop.Cancel(s.ticking) {
+			s.armTick()
+		}
 	})
 }
 

@@ -53,8 +53,7 @@ func (l *nodeLeases) beat(sh *Shard) {
 	for i := range l.out {
 		l.send(sh, l.out[i].To, &l.out[i].Message)
 	}
-	l.publish()
-	sh.loop.After(sh.opts.Timing.Beacon/4, func() { l.beat(sh) })
+	sh.loop.AtMultiple(l.timing.Beacon/consensus.BeaconCalls, func() { l.beat(sh) })
 }
 
 func (l *nodeLeases) send(sh *Shard, to proto.NodeID, m *proto.LeaseMessage) {
@@ -75,8 +74,12 @@ func (l *nodeLeases) receive(sh *Shard, from proto.NodeID, m proto.LeaseMessage)
 	answer, ok := l.keeper.OnMessage(from, &m, l.now())
 	// The snapshot first: whoever gets the answer may rely on what it grants.
 	l.publish()
-	if ok {
-		l.send(sh, from, &answer)
+	if !ok {
+		return
+	}
+	l.send(sh, from, &answer)
+	if beacon, due := l.keeper.BeaconAlong(from, l.now()); due {
+		l.send(sh, from, &beacon)
 	}
 }
 

@@ -33,7 +33,7 @@ func (sh *Shard) tick() {
 	sh.survey()
 	sh.relieveLog()
 	sh.startChore()
-	sh.loop.After(tickInterval, sh.tick)
+	sh.loop.AtMultiple(tickInterval, sh.tick)
 }
 
 // publish makes the counters of the shard those that Node.Stats returns.

@@ -334,7 +334,7 @@ func (m *metaLink) beat(epoch int) {
 			Node: m.sh.node.id, Incarnation: m.sh.node.incarnation, SentAt: m.sh.loop.Now(), Revision: m.revision,
 		})
 	}
-	m.sh.loop.After(m.sh.opts.BeaconInterval, func() { m.beat(epoch) })
+	m.sh.loop.AtMultiple(m.sh.opts.BeaconInterval, func() { m.beat(epoch) })
 }
 
 // askUpdate carries a shard's request for a change of configuration.

@@ -222,7 +222,7 @@ func (sh *Shard) tickReplicas() {
 	}
 	clear(sh.ticked)
 	sh.ticked = sh.ticked[:0]
-	sh.loop.After(sh.opts.Timing.Announce, sh.tickReplicas)
+	sh.loop.AtMultiple(sh.opts.Timing.Announce, sh.tickReplicas)
 }
 
 // configOf is a configuration in the form that consensus takes.

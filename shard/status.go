@@ -58,7 +58,7 @@ func (s *statusSender) tick(m *metaLink) {
 		return
 	}
 	s.due(m)
-	m.sh.loop.After(m.sh.opts.StatusInterval, func() { s.tick(m) })
+	m.sh.loop.AtMultiple(m.sh.opts.StatusInterval, func() { s.tick(m) })
 }
 
 // due sends the status, unless one was sent just now: then after a pause.

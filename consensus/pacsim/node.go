@@ -195,6 +195,9 @@ func (n *node) sendLease(to proto.NodeID, m proto.LeaseMessage) {
 		}
 		if answer, ok := o.leases.OnMessage(from, &m, o.clock()); ok {
 			o.sendLease(from, answer)
+			if beacon, due := o.leases.BeaconAlong(from, o.clock()); due {
+				o.sendLease(from, beacon)
+			}
 		}
 	})
 }

@@ -168,7 +168,7 @@ func Open(cfg Config, m Machine) (_ *Journal, err error) {
 
 	j.raft.RegisterObserver(raft.NewObserver(j.changed, false, func(o *raft.Observation) bool {
 		switch o.Data.(type) {
-		case raft.LeaderObservation, raft.RaftState:
+		case raft.LeaderObservation, raft.RaftState, raft.PeerObservation:
 			return true
 		}
 		return false
@@ -216,7 +216,7 @@ func raftConfig(cfg *Config) *raft.Config {
 	rc.LeaderLeaseTimeout = election * 3 / 4
 	// How long followers may not know that the last entry is committed, when no other comes: they serve nobody, and a new leader finds
 	// out by itself. The default, 50 ms, is half of what an idle group costs.
-	rc.CommitTimeout = election / 4
+	rc.CommitTimeout = election / 2
 	rc.BatchApplyCh = true
 	rc.SnapshotInterval = snapshotPeriod
 	rc.NoLegacyTelemetry = true

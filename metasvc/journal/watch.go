@@ -8,8 +8,10 @@ import (
 	"go.uber.org/zap"
 )
 
-// watchPeriod is how often the leadership is looked at without being told: Raft drops notices rather than wait.
-const watchPeriod = 250 * time.Millisecond
+// watchPeriod is how often leadership and members are looked at without being told. Raft tells of the leadership, first setting what it
+// tells of: when it drops a notice, since as many wait as there is room for, the look for one of those sees the same. Of the members it
+// tells the leader only, and nothing tells that a barrier may be tried again.
+const watchPeriod = time.Second
 
 // watch reports the members and the leadership. Notices only say when to look; what is reported is read from Raft, with the term, so
 // that leadership lost and won again between two looks is seen as two.

@@ -225,6 +225,13 @@ func (c *core) After(d time.Duration, fn func()) timer.ID {
 	return c.timers.At(c.now+int64(max(d, 0)), fn)
 }
 
+// AtMultiple calls fn at the next whole multiple of period on the loop's clock, or a little later, as part of a turn. What comes
+// back for ever goes by it: several of them then fire in the same turn, and an idle loop wakes once for all.
+func (c *core) AtMultiple(period time.Duration, fn func()) timer.ID {
+	p := max(int64(period), int64(time.Millisecond))
+	return c.timers.At((c.now/p+1)*p, fn)
+}
+
 // Cancel stops a timer; false when it fired or was cancelled before.
 func (c *core) Cancel(id timer.ID) bool { return c.timers.Stop(id) }
 

@@ -38,7 +38,7 @@ func (c *core) publish() {
 
 func (c *core) publishTick() {
 	c.publish()
-	c.After(publishInterval, c.publishTick)
+	c.AtMultiple(publishInterval, c.publishTick)
 }
 
 // countClose books a close under its reason.

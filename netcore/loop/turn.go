@@ -38,9 +38,11 @@ const (
 	// tell when a socket becomes writable.
 	watchInterval = 2 * time.Millisecond
 
-	// alarmRest is how late timers may be when the library got an event that it keeps for itself, like a connection that is gone
-	// before it was accepted.
-	alarmRest = 50 * time.Millisecond
+	// alarmLag is how late timers may be while the library has output to send, which it does without telling us.
+	alarmLag = 50 * time.Millisecond
+	// alarmRest is how late they may be when it keeps any other event for itself, like a connection that it accepted and could not
+	// watch. That is rare, and an alarm wakes three threads.
+	alarmRest = 500 * time.Millisecond
 
 	controlLimit = 4096
 	poolBytes    = 4 << 20
@@ -83,6 +85,7 @@ type core struct {
 	resumable []*Session
 	watched   []*Session
 	watching  bool
+	lagging   bool // the library may have output to send
 
 	alarm      *time.Timer
 	alarmAt    int64 // 0: not set
@@ -273,7 +276,9 @@ func (c *core) checkOutput(s *Session) {
 	if s.t == nil {
 		return
 	}
-	switch n := s.t.unsent(); {
+	n := s.t.unsent()
+	c.lagging = c.lagging || n > 0
+	switch {
 	case n > c.cfg.MaxOutbound:
 		s.Abort(ErrSlowReader)
 	case n > c.cfg.OutboundPause || s.paused && n > c.cfg.OutboundPause/2:
@@ -367,6 +372,7 @@ func (c *core) setAlarm(queued bool) {
 	if c.alarmFired.Load() {
 		c.alarmFired.Store(false)
 		c.alarmAt = 0
+		c.lagging = c.lagging && c.anyUnsent()
 	}
 	at, ok := c.timers.Next()
 	switch {
@@ -374,6 +380,8 @@ func (c *core) setAlarm(queued bool) {
 		at = c.now
 	case !ok:
 		return
+	case c.pollFD >= 0 && c.lagging && !c.watching:
+		at = max(at, c.now+int64(alarmLag))
 	case c.pollFD >= 0 && !c.watching:
 		at = max(at, c.now+int64(alarmRest))
 	}
@@ -392,6 +400,12 @@ func (c *core) setAlarm(queued bool) {
 		return
 	}
 	c.alarm.Reset(d)
+}
+
+// anyUnsent tells whether the library has output of any session.
+func (c *core) anyUnsent() (any bool) {
+	c.table.each(func(s *Session) { any = any || s.t != nil && s.t.unsent() > 0 })
+	return any
 }
 
 // wholeMilli rounds up: timers that are due within the same millisecond fire together.
