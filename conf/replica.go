@@ -38,6 +38,7 @@ type ReplicaNode struct {
 // ShardLog is the write-ahead log of each shard.
 type ShardLog struct {
 	Sync         string `toml:"sync" allow:"group|os"`
+	Writer       string `toml:"writer" allow:"auto|lane"`
 	Dir          string `toml:"dir" allow:"path?"`
 	SegmentSize  Size   `toml:"segment_size" allow:"1MiB..1GiB"`
 	MaxTotalSize Size   `toml:"max_total_size" allow:"4MiB..16TiB"`
@@ -109,6 +110,7 @@ func DefaultReplica() *Replica {
 		},
 		Log: ShardLog{
 			Sync:         "group",
+			Writer:       "auto",
 			SegmentSize:  64 * MiB,
 			MaxTotalSize: 4 * GiB,
 			MaxPending:   32 * MiB,

@@ -26,6 +26,7 @@ func (n *Node) Stats() Stats {
 			sum.Forwarded += s.Forwarded
 			sum.ColdReads += s.ColdReads
 			sum.LogWrites += s.LogWrites
+			sum.LoopLogWrites += s.LoopLogWrites
 			sum.LogSyncs += s.LogSyncs
 			sum.LogBytes += s.LogBytes
 			sum.Rows.Hits += s.Rows.Hits
@@ -73,7 +74,7 @@ wait:
 	return map[string]uint64{
 		"gets": s.Gets, "range_reads": s.Ranges, "writes": s.Writes, "mutations": s.Mutations,
 		"forwarded_frames": s.Forwarded, "cold_reads": s.ColdReads,
-		"log_writes": s.LogWrites, "log_syncs": s.LogSyncs, "log_bytes": s.LogBytes,
+		"log_writes": s.LogWrites, "log_syncs": s.LogSyncs, "log_bytes": s.LogBytes, "loop_log_writes": s.LoopLogWrites,
 	}
 }
 

@@ -59,6 +59,7 @@ func (b *forwardBatch) deliver(sh *Shard) {
 		frame := b.buf[start:f.end]
 		start = f.end
 		if sh.parse(frame, f.native, &req) {
+			sh.noteRead(&req)
 			sh.serve(dest{ref: f.ref, shard: b.from, at: b.at}, &req)
 		}
 	}

@@ -262,6 +262,15 @@ type load struct {
 }
 
 func (g *group) load(app, partitions int32, writers int) *load {
+	return g.startLoad(app, partitions, writers, true)
+}
+
+// puts is a load that reads nothing back before verify.
+func (g *group) puts(app, partitions int32, writers int) *load {
+	return g.startLoad(app, partitions, writers, false)
+}
+
+func (g *group) startLoad(app, partitions int32, writers int, readBack bool) *load {
 	l := &load{done: make(chan struct{}), acked: map[string]int{}}
 	g.t.Cleanup(l.end) // a test that fails must not leave writers that fail after it
 	for w := range writers {
@@ -282,6 +291,9 @@ func (g *group) load(app, partitions int32, writers int) *load {
 				l.acked[key] = n
 				l.mu.Unlock()
 				l.count.Add(1)
+				if !readBack {
+					continue
+				}
 				if v, err := c.get(app, partitions, key); err != nil || v != strconv.Itoa(n) {
 					g.t.Errorf("%s is %q, %v; %d was acknowledged", key, v, err, n)
 					return

@@ -49,7 +49,10 @@ func (l *nodeLeases) beat(sh *Shard) {
 	if sh.stopped {
 		return
 	}
-	l.out = l.keeper.Beacon(l.now(), l.out[:0])
+	l.out = l.out[:0]
+	if now := l.now(); !sh.node.loopStuck(now) {
+		l.out = l.keeper.Beacon(now, l.out)
+	}
 	for i := range l.out {
 		l.send(sh, l.out[i].To, &l.out[i].Message)
 	}
@@ -74,7 +77,7 @@ func (l *nodeLeases) receive(sh *Shard, from proto.NodeID, m proto.LeaseMessage)
 	answer, ok := l.keeper.OnMessage(from, &m, l.now())
 	// The snapshot first: whoever gets the answer may rely on what it grants.
 	l.publish()
-	if !ok {
+	if !ok || sh.node.loopStuck(l.now()) {
 		return
 	}
 	l.send(sh, from, &answer)

@@ -267,6 +267,7 @@ func (n *Node) newShard(id proto.ShardID) *Shard {
 	sh.drained = make(chan struct{})
 	sh.logJob.shard = sh
 	sh.logJob.submit = sh.logJob.run
+	sh.loopWrites.laneUntil = n.leases.now() + laneTime
 	return sh
 }
 

@@ -26,12 +26,13 @@ type Options struct {
 	Metas       []string
 	Zone        string // rack or zone that meta spreads copies over; empty if none
 
-	Limits Limits
-	Reads  rrdb.Limits
-	Log    mutlog.Options
-	Store  rocks.Options
-	Shared rocks.SharedOptions
-	Rows   uint64 // bytes of records read lately that all shards keep together, in equal parts of at least rowcache.MinBytes; 0 = none
+	Limits  Limits
+	Reads   rrdb.Limits
+	Log     mutlog.Options
+	LogLane bool // log writes are the log lane's, always; see logwrite.go
+	Store   rocks.Options
+	Shared  rocks.SharedOptions
+	Rows    uint64 // bytes of records read lately that all shards keep together, in equal parts of at least rowcache.MinBytes; 0 = none
 
 	Window consensus.Limits // of prepared, uncommitted mutations per partition
 	Timing consensus.Timing // of leases, repetitions and hand-overs

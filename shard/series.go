@@ -243,6 +243,8 @@ func roleName(s lifecycle, role int32) string {
 func (a *census) families(f *export.Families) {
 	id := strconv.Itoa(int(a.shard.id))
 	f.Counter("pegasus_loop_busy_seconds_total", "Time that the event loop spent within turns.", float64(a.shard.loop.Snapshot().BusyNanos)/1e9, "shard", id)
+	f.Counter("pegasus_log_writes_by_loop_total", "Writes of the shard log that its event loop did by itself, as no reads came and the disk was quick.",
+		float64(a.stats.LoopLogWrites), "shard", id)
 	f.Histogram("pegasus_log_write_duration_seconds", "Writes of the shard log, each with its sync.", &a.logMeter.took, 1e-9, firstNanos, lastNanos, "shard", id)
 	f.Histogram("pegasus_log_write_batch_records", "Records per write of the shard log.", &a.logMeter.records, 1, firstRecords, lastRecords, "shard", id)
 	f.Histogram("pegasus_log_write_batch_bytes", "Bytes per write of the shard log.", &a.logMeter.bytes, 1, firstBytes, lastBytes, "shard", id)

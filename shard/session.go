@@ -84,6 +84,7 @@ func (sh *Shard) dispatch(s *loop.Session, st *sessionState, req *proto.Request,
 		return
 	}
 	st.inFlight++
+	sh.noteRead(req)
 	d := dest{ref: s.Ref(), shard: sh.id, at: sh.turnStart()}
 	switch {
 	case req.Reject != proto.ErrOK:

@@ -60,7 +60,9 @@ type Shard struct {
 	stats     Stats
 	failures  failures
 	logMeter  logMeter
-	published atomic.Pointer[Stats]
+
+	loopWrites loopWrites
+	published  atomic.Pointer[Stats]
 
 	held []*partition // their current mutation waits for the log write under way; see holds
 
@@ -93,6 +95,7 @@ type Stats struct {
 	PeerDrops            uint64 // frames to other nodes that could not be sent
 	LogRefusals          uint64 // mutations of a primary that the log had no room for
 	LogWrites, LogSyncs  uint64 // write calls of the shard log, and how many of them were followed by an fdatasync
+	LoopLogWrites        uint64 // how many of them the loop did by itself
 	LogBytes             uint64
 	Rows                 rowcache.Stats
 }

@@ -50,7 +50,7 @@ func (h soloHandler) Message(m *message) {
 
 func newSolo(t testing.TB, fsys disk.FS, logDir string, change ...func(*Options)) *solo {
 	t.Helper()
-	opts := Options{Shards: 2, Reads: rrdb.DefaultLimits, Rows: 1 << 20, Logger: zap.NewNop(), Metas: []string{"none"}}
+	opts := Options{Shards: 2, Reads: rrdb.DefaultLimits, Rows: 1 << 20, LogLane: true, Logger: zap.NewNop(), Metas: []string{"none"}}
 	for _, fn := range change {
 		fn(&opts)
 	}

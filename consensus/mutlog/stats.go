@@ -32,3 +32,6 @@ func (l *Log) Stats() Stats {
 	}
 	return s
 }
+
+// PendingBytes is that of Stats, for little.
+func (l *Log) PendingBytes() int { return len(l.pending.buf) }

@@ -7,8 +7,8 @@ import (
 	"pegasus/netcore/disk"
 )
 
-// Write is one group commit: one write call and, in SyncGroup, one fdatasync. It belongs to the log lane between NextWrite and
-// Complete.
+// Write is one group commit: one write call and, in SyncGroup, one fdatasync. It belongs to whoever does it between NextWrite
+// and Complete.
 type Write struct {
 	segment *segment
 	file    disk.File
@@ -34,6 +34,9 @@ func (w *Write) Size() (records, bytes int) {
 	return len(w.batch.recs), len(w.table) + len(w.batch.buf)
 }
 
+// Switches tells whether it is the first write of its segment, which closes the one before, and may sync that for long.
+func (w *Write) Switches() bool { return w.retired != nil || len(w.table) > 0 }
+
 // Do performs the write. It blocks and may run on any goroutine, once. The error is also what Complete returns.
 func (w *Write) Do() error {
 	w.err = w.do()
@@ -55,7 +58,7 @@ func (w *Write) do() error {
 			return err
 		}
 	}
-	// Checksums are computed here, on the lane, and not on the owner's loop.
+	// Checksums are computed here, by the log lane where that writes.
 	at := w.at
 	off := uint32(w.off)
 	if len(w.table) > 0 {

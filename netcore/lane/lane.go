@@ -32,9 +32,9 @@ var (
 // became 21, together with what netcore/loop does about its own wait.
 //
 // Rejected for log writes: io_uring (with O_DIRECT and RWF_DSYNC 30 % less processor time on a quiet machine, but a disk without FUA is
-// flushed by a kernel worker then, 1 to 4 ms late when the processors are busy; every other way costs more than this); the loop
-// itself (a slow disk would hold up reads and leases); a thread bound to the processor of the loop while writes come one by one
-// (9 % less processor time per replicated put at depth 1, 6 % more at depth 2).
+// flushed by a kernel worker then, 1 to 4 ms late when the processors are busy; every other way costs more than this); a thread bound
+// to the processor of the loop while writes come one by one (9 % less processor time per replicated put at depth 1, 6 % more at
+// depth 2). Where nobody reads meanwhile, a loop writes its log itself and needs no lane: see shard/logwrite.go.
 
 // Lane is a bounded queue of jobs and its workers. Create it with New, end it with Close. All methods may be called
 // from any goroutine.

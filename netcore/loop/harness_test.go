@@ -39,6 +39,7 @@ type echo struct {
 	onOpened func(s *Session) error
 	onMsg    func(m *msg)
 	onTurn   func()
+	onSent   func()
 
 	gone atomic.Bool // for tests: the loop has stopped
 
@@ -111,6 +112,12 @@ func (e *echo) Turn() {
 	e.turns++
 	if e.onTurn != nil {
 		e.onTurn()
+	}
+}
+
+func (e *echo) Sent() {
+	if e.onSent != nil {
+		e.onSent()
 	}
 }
 

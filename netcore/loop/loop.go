@@ -57,6 +57,11 @@ type Handler[M any] interface {
 	Turn()
 }
 
+// Waiter is what a Handler is besides when it sometimes has to wait for something itself. Sent is called once per turn, when all of the
+// turn's output has been handed to the kernel; what it waits for holds up the next turn and nothing else. It touches no session, and
+// leaves what it brings in the mailbox.
+type Waiter interface{ Sent() }
+
 // Config of a loop. Zero fields take the default named in their comment.
 type Config struct {
 	// Name is used in logs and errors.
@@ -160,6 +165,8 @@ type Loop[M any] struct {
 	h   Handler[M]
 	box *mailbox.Mailbox[M]
 	msg func(*M)
+
+	waiter Waiter // nil: the handler never waits
 }
 
 // Start opens the listeners and runs the loop on a goroutine of its own. When it returns without error the loop
@@ -170,6 +177,7 @@ func Start[M any](cfg Config, h Handler[M]) (*Loop[M], error) {
 		return nil, err
 	}
 	l := &Loop[M]{h: h, msg: h.Message}
+	l.waiter, _ = h.(Waiter)
 	l.core.init(cfg, h, l)
 	l.box = mailbox.New[M](cfg.MailboxLimit, l.core.wake)
 	if err := l.core.start(); err != nil {
@@ -193,6 +201,12 @@ func (l *Loop[M]) armBox()               { l.box.Arm() }
 func (l *Loop[M]) drainBox() (int, bool) { return l.box.Drain(l.msg) }
 func (l *Loop[M]) closeBox()             { l.box.Close() }
 func (l *Loop[M]) handlerTurn()          { l.h.Turn() }
+
+func (l *Loop[M]) handlerSent() {
+	if l.waiter != nil {
+		l.waiter.Sent()
+	}
+}
 
 // Do runs fn on the loop as part of a turn, from any goroutine, in the order of the calls. It allocates and is for
 // rare control work; data goes through Post. Errors are those of mailbox.Post.
@@ -231,6 +245,9 @@ func (c *core) AtMultiple(period time.Duration, fn func()) timer.ID {
 	p := max(int64(period), int64(time.Millisecond))
 	return c.timers.At((c.now/p+1)*p, fn)
 }
+
+// Again asks for another turn, after the sockets that are ready now. On the loop only.
+func (c *core) Again() { c.wake() }
 
 // Cancel stops a timer; false when it fired or was cancelled before.
 func (c *core) Cancel(id timer.ID) bool { return c.timers.Stop(id) }

@@ -560,3 +560,69 @@ func TestStopTwice(t *testing.T) {
 		t.Fatalf("adopt: %v", err)
 	}
 }
+
+// When the handler waits, the output of the turn is with the client, and what it leaves in the mailbox comes with the next turn.
+func TestSentMayWait(t *testing.T) {
+	for name, mode := range modes {
+		t.Run(name, func(t *testing.T) {
+			h := newEcho()
+			answered, message := make(chan struct{}), make(chan struct{})
+			var l *Loop[msg]
+			h.onMsg = func(*msg) { close(message) }
+			h.onSent = func() {
+				if h.calls == 1 {
+					h.calls++
+					<-answered
+					if err := l.PostMust(msg{}); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			l = startLoop(t, Config{LibraryWaits: mode}, h)
+			c := dial(t, l)
+			f := frame([]byte("x"))
+			send(t, c, f)
+			expect(t, c, f) // or Sent would have come first
+			answered <- struct{}{}
+			select {
+			case <-message:
+			case <-time.After(patience):
+				t.Fatal("the message does not come")
+			}
+		})
+	}
+}
+
+// A turn that the handler asks for comes after the sockets that are ready meanwhile.
+func TestAgainLooksAtTheSockets(t *testing.T) {
+	h := newEcho()
+	began, goOn, seen := make(chan struct{}), make(chan struct{}), make(chan int)
+	step := 0
+	var l *Loop[msg]
+	h.onSent = func() {
+		switch {
+		case step == 0 && h.calls == 1:
+			step = 1
+			close(began)
+			<-goOn
+			l.Again()
+		case step == 1:
+			step = 2
+			seen <- h.calls
+		}
+	}
+	l = startLoop(t, Config{}, h)
+	a, b := dial(t, l), dial(t, l)
+	f := frame([]byte("x"))
+	send(t, a, f)
+	<-began
+	send(t, a, f)
+	send(t, b, f)
+	close(goOn)
+	if n := <-seen; n != 3 {
+		t.Errorf("the turn has seen %d inputs, want 3", n)
+	}
+	expect(t, a, f)
+	expect(t, a, f)
+	expect(t, b, f)
+}

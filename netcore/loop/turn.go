@@ -54,6 +54,7 @@ type host interface {
 	drainBox() (n int, more bool)
 	closeBox()
 	handlerTurn()
+	handlerSent()
 }
 
 // core is everything that does not depend on the message type.
@@ -251,6 +252,7 @@ func (c *core) finish(byTask bool) {
 	if more || moreControl || len(c.closers)+len(c.resumable)+len(c.dirty) > 0 {
 		c.wake()
 	}
+	c.host.handlerSent()
 }
 
 // flush writes every session's output, once each. Closed, called when a write fails, may add output of others.

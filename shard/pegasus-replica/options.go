@@ -47,6 +47,7 @@ func options(c *conf.Replica) (shard.Options, error) {
 		KeepErrors:  time.Duration(c.Node.KeepErrors),
 		KeepGarbage: time.Duration(c.Node.KeepGarbage),
 		LogDir:      c.Log.Dir,
+		LogLane:     c.Log.Writer == "lane",
 		MinFree:     int64(c.Limits.MinFreeDisk),
 		Shards:      shards,
 		ShardPort:   c.Node.ShardPortBase,
