@@ -17,8 +17,9 @@ import (
 // the hand-over costs two wake-ups per write and member, more than the write itself: the loop wakes the lane's thread, which wakes the
 // loop again. So the loop does it by itself while nobody has a use for the loop meanwhile: writes that come wait for the log anyway, and
 // reads there are none (readQuiet). It does so when the output of the turn has left. Between two writes it goes through its sockets
-// twice: once for what came while it wrote, and once for what the answers to that bring, as it has no ears for long then. Where log
-// writes take long they are the lane's, and after one that took long (slowWrite) for a while (laneTime), as after the start.
+// twice: once for what came while it wrote, and once for what the answers to that bring, as it has no ears for long then. Acknowledgements
+// wait for the loop, too, so where log writes usually take longer (quickWrite) than the wake-ups are worth they are the lane's, and after
+// one that took long (slowWrite) for a while (laneTime), as after the start.
 //
 // What it costs: a write that turns out slow holds up the loop, once. One that never returns takes with it all that the loop serves, so
 // the node neither sends nor answers beacons (loopStuck): its leases lapse and the other members go on without it, as if the process
@@ -34,6 +35,7 @@ import (
 
 const (
 	readQuiet    = int64(100 * time.Millisecond) // since a client last wanted something else than a write
+	quickWrite   = int64(500 * time.Microsecond)
 	slowWrite    = 10 * time.Millisecond
 	laneTime     = int64(time.Second)
 	maxLoopBytes = 256 << 10 // of a write of the loop
@@ -50,7 +52,7 @@ type loopWrites struct {
 
 // may tells whether log writes are the loop's now, when they usually take so many nanoseconds.
 func (l *loopWrites) may(usual, now int64) bool {
-	return usual < maxHold && now >= l.laneUntil && now-l.lastRead >= readQuiet
+	return usual < quickWrite && now >= l.laneUntil && now-l.lastRead >= readQuiet
 }
 
 // noteRead looks at a client's request on every loop that it passes.

@@ -75,7 +75,7 @@ func TestWhoWritesTheLog(t *testing.T) {
 			s.turn(func() { s.sh.noteRead(&proto.Request{Code: proto.CodeScan}) })
 			s.pass(time.Duration(readQuiet))
 		}, 10, "loop"},
-		"a slow disk":    {func(s *solo, _ proto.GPID) { s.sh.logJob.usual = maxHold }, 10, "lane"},
+		"a slow disk":    {func(s *solo, _ proto.GPID) { s.sh.logJob.usual = quickWrite }, 10, "lane"},
 		"a large write":  {func(*solo, proto.GPID) {}, maxLoopBytes, "lane"},
 		"a slow write":   {slowPut, 10, "lane"},
 		"one long ago":   {func(s *solo, g proto.GPID) { slowPut(s, g); s.sent(nil); s.pass(time.Duration(laneTime)) }, 10, "loop"},
