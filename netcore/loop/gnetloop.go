@@ -32,7 +32,10 @@ import (
 //     shut off, under a lock, before that can begin.
 //   - Accept failing for want of descriptors ends the engine, and Run returns nil.
 //   - A loop's handle is reachable through a connection only: one end of a socket pair is enrolled at start.
-//   - Its epoll instance is readable while one of its sockets is, and silent about tasks posted while one runs (rest).
+//   - Its epoll instance tells whoever waits for it of its sockets, by descriptor, again and again while they are ready, and is
+//     silent about tasks posted while one runs (rest).
+//   - It reads into a buffer that it keeps nothing in once OnTraffic has taken all: who reads a socket beside it misses nothing.
+//   - An edge of its eventfd without a task makes it look for one, and nothing else. It looks at no more of an event than Fd.
 //   - Enroll leaves a goroutine behind when the engine stops meanwhile: stop waits for adoptions first.
 
 // engine is the gnet half of a core.
@@ -272,6 +275,7 @@ func (c *core) open(conn gnet.Conn, state any, dialled bool) error {
 	c.busy = true
 	c.stats.Opened++
 	conn.SetContext(s)
+	c.know(conn.Fd(), s)
 	return nil
 }
 
@@ -315,6 +319,10 @@ func (h *gnetHandler) OnClose(conn gnet.Conn, err error) gnet.Action {
 	}
 	c.begin()
 	s.t = nil
+	c.know(conn.Fd(), nil)
+	if s.broken != nil {
+		err = s.broken
+	}
 	c.closed(s, err)
 	return gnet.None
 }

@@ -391,21 +391,23 @@ func TestTurnsWithoutTasks(t *testing.T) {
 	}
 }
 
-// The kernel tells which epoll instance is the library's, and a loop that rests finds it.
+// The kernel tells which epoll instance is the library's, and a loop that rests finds it and its eventfd.
 func TestFindPoll(t *testing.T) {
-	var found, outer [2]int
+	var found, bells [2]int
 	for i := range found {
 		l := startLoop(t, Config{}, newEcho())
-		onLoop(t, l, func() { found[i], outer[i] = l.pollFD, l.outer })
+		onLoop(t, l, func() { found[i], bells[i] = l.pollFD, l.bell })
 	}
 	if found[0] < 0 || found[1] < 0 || found[0] == found[1] {
 		t.Fatalf("epoll instances %v of two loops", found)
 	}
-	if fd := findPoll(found[0]); fd != outer[0] {
-		t.Fatalf("%d is said to watch the library's epoll instance, and it is %d", fd, outer[0])
-	}
-	if fd := findPoll(outer[0]); fd >= 0 {
-		t.Fatalf("%d is said to watch an epoll instance that nobody watches", fd)
+	for i := range found {
+		if poll, bell := findPoll(bells[i]); poll != found[i] || bell != bells[i] {
+			t.Fatalf("%d is said to watch the eventfd %d, and %d to be one: they are %d and %d", poll, bells[i], bell, found[i], bells[i])
+		}
+		if poll, bell := findPoll(found[i]); poll >= 0 || bell >= 0 {
+			t.Fatalf("%d is said to watch an epoll instance that nobody watches, with eventfd %d", poll, bell)
+		}
 	}
 }
 

@@ -3,8 +3,9 @@ package loop
 import (
 	"bufio"
 	"context"
-	"errors"
+	"math/bits"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -16,25 +17,36 @@ import (
 
 // How a loop waits. Left to itself the library asks for events without waiting, finds none, yields to the scheduler, which
 // wakes a second thread to look for work, and waits then. On a server that has one request at a time that second thread is a
-// large part of what a request costs. So the loop waits here, inside the library's last call of a batch, on an epoll instance
-// of its own for three descriptors: the library's epoll instance, which is readable as soon as one of the library's sockets is, a
-// bell that other goroutines ring, and a clock. It goes back to the library when a socket is ready; what the mailbox brings is
-// worked off right here. Bell and clock are edge-triggered: what they count is never read.
+// large part of what a request costs. So the loop waits here, inside the library's last call of a batch, on the library's own epoll
+// instance, and reads what sockets have to say by itself: one wait and one read are all that a request asks of the system
+// before its answer is written. The list that the wait returns is the batch: when it has been gone through the turn is over.
 //
-// The same look tells where a batch ends: sockets are level-triggered, so when the epoll instance is not readable, no socket
-// of the batch is left, and the turn is over.
+// What is not plain data is the library's: listeners, ends and failures of connections, output that can go on. The sockets are
+// level-triggered, so the library finds again what is left to it, and the loop goes back to it as soon as the list has such an
+// event and its turn has ended: busy sockets keep the library from nothing. It reads them itself then, as far as they are ready too,
+// and comes back here with the first. A socket is read once per list, a buffer full at most; what it has beyond that comes with the
+// next list, behind the sockets that are ready besides. Input that a session cannot take now is read all the same, and kept.
 //
-// The library's sockets may always be waited for in this way. Its tasks may not: it forgets that it was told of one before it
-// has run it. The tasks are our own turn ends, which come by the bell meanwhile, and adoptions, while which nobody waits here.
+// Other goroutines ring a bell, the eventfd by which the library hears of tasks; what the mailbox brings is worked off right here. The
+// clock is a timerfd that is added to the epoll instance under the number of the bell, so that the library, should it get the event,
+// looks for a task and finds none. Both are edge-triggered, what they count is never read, and whoever waits takes the edge. So
+// nobody waits here while the library has tasks, which are our own turn ends and adoptions (it is silent about what is queued while
+// one runs, besides); a bell that rang here rings again when the loop goes back, for it may have been for such a task; and the clock
+// is set anew after the loop has been in the library.
 //
 // Rejected: an epoll loop of our own (the library would be replaced, and with it what it knows of sockets); the library's
-// descriptor by reflection (the kernel tells it, see findPoll); ppoll on the three (3 to 8 % more processor time per request at depth 1, for it
-// enters three wait queues and leaves them each time); sched_yield before the wait, for more requests at once (none came, and it
-// cost 3 %); spinning before the wait (two processors are shared by clients,
-// servers and disks here: what spins takes its time from the others).
+// descriptor by reflection (the kernel tells it, see findPoll); an epoll instance on top of the library's that tells when to
+// go back to it (it was so here once: three waits for a request, and a task for requests that came together); the sockets in an instance
+// of our own as well (every packet would be told to both); ppoll (3 to 8 % more processor time per request at depth 1, for it enters
+// every wait queue and leaves it each time); a timeout of the wait instead of the clock (one get at a time: 35 us of processor time and
+// not 32); sched_yield before the wait, for more requests at once (none came, and it cost 3 %); spinning before the wait (two
+// processors are shared by clients, servers and disks here: what spins takes its time from the others).
 //
-// Measured: the README has the figures of whole clusters, BenchmarkEcho those of a loop. What it costs: one get at a time over an otherwise
-// idle machine takes 48 us and not 39, for no thread of ours spins any more when it comes, and 22 us of processor time and not 30.
+// Measured: the README has the figures of whole clusters, BenchmarkEcho those of a loop. Against the instance on top of
+// the library's, three replica servers on two processors, official client, medians of five rounds of server CPU: gets 8 to 14 % less,
+// puts 10 to 16 % less.
+// What it costs: one get at a time over an otherwise idle machine takes 48 us and not 39, for no thread of ours spins any more when it
+// comes, and 22 us of processor time and not 30.
 
 // Where the loop's goroutine is, as far as it concerns whoever has something for it.
 const (
@@ -48,84 +60,94 @@ type rester struct {
 	where      atomic.Int32
 	taskQueued atomic.Bool  // the library has a turn end of ours that it has not run
 	guests     atomic.Int32 // adoptions under way
-	bell       int          // eventfd; valid once init has succeeded
 	pollFD     int          // the library's epoll instance; -1: unknown, then the library waits
-	outer      int          // the epoll instance that watches the library's, bell and clock; valid once init has succeeded
+	bell       int          // its eventfd, which is the library's too; valid with pollFD
 	clock      int          // timerfd for the earliest timer; a timeout of the wait itself would be set and cleared for every request
 	clockAt    int64        // when it fires, on the loop's clock; 0: not set
-	events     [3]unix.EpollEvent
+	rung       bool         // the bell's edge was taken here since the library was gone back to
+	byFD       []*Session   // by descriptor; no longer than the process has descriptors
+	buf        []byte       // what was read from one socket
+	events     [128]unix.EpollEvent
 }
+
+// ofClock tells an event of the clock from one of the bell, whose number it bears. The library does not look at the rest of an
+// event's data.
+const ofClock = 1
 
 func (r *rester) init() (err error) {
-	r.pollFD, r.outer, r.bell, r.clock = -1, -1, -1, -1
-	defer func() {
-		if err != nil {
-			r.close()
-		}
-	}()
-	if r.outer, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
-		return os.NewSyscallError("epoll_create1", err)
-	}
-	if r.bell, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
-		return os.NewSyscallError("eventfd", err)
-	}
-	if r.clock, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK); err != nil {
-		return os.NewSyscallError("timerfd_create", err)
-	}
-	return errors.Join(r.watch(r.bell, unix.EPOLLET), r.watch(r.clock, unix.EPOLLET))
+	r.pollFD, r.bell = -1, -1
+	r.clock, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
+	return os.NewSyscallError("timerfd_create", err)
 }
 
-func (r *rester) watch(fd int, mode uint32) error {
-	err := unix.EpollCtl(r.outer, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN | mode, Fd: int32(fd)})
-	return os.NewSyscallError("epoll_ctl", err)
-}
-
-// close gives the descriptors back. Nobody may ring any more.
-func (r *rester) close() {
-	for _, fd := range [...]int{r.outer, r.bell, r.clock} {
-		if fd >= 0 {
-			unix.Close(fd)
-		}
-	}
-}
+// close gives back what init has taken.
+func (r *rester) close() { unix.Close(r.clock) }
 
 // restOn has the loop wait for the sockets of the library, whose epoll instance watches fd.
-func (r *rester) restOn(fd int) {
-	if inner := findPoll(fd); inner >= 0 && r.watch(inner, 0) == nil {
-		r.pollFD = inner
+func (c *core) restOn(fd int) {
+	poll, bell := findPoll(fd)
+	if bell < 0 {
+		return
 	}
+	on := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(bell), Pad: ofClock}
+	if unix.EpollCtl(poll, unix.EPOLL_CTL_ADD, c.clock, &on) != nil {
+		return
+	}
+	c.pollFD, c.bell = poll, bell
+	c.buf = make([]byte, 1<<bits.Len(uint(c.cfg.ReadBufferCap-1)))
 }
 
-// findPoll looks which epoll instance of this process watches a descriptor. Without an answer the loop works all the same.
-func findPoll(fd int) int {
+// findPoll looks which epoll instance of this process watches a descriptor, and for the one eventfd that it watches besides.
+// -1 is no answer, without which the loop works all the same.
+func findPoll(fd int) (poll, bell int) {
 	const dir = "/proc/self/fdinfo/"
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return -1
+		return -1, -1
 	}
 	for _, e := range entries {
-		if n, err := strconv.Atoi(e.Name()); err == nil && watches(dir+e.Name(), fd) {
-			return n
+		n, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		if all := watched(dir + e.Name()); slices.Contains(all, fd) {
+			return n, eventFD(all)
 		}
 	}
-	return -1
+	return -1, -1
 }
 
-// watches tells whether a file of fdinfo is that of an epoll instance with a line "tfd: <fd> ...".
-func watches(path string, fd int) bool {
+// watched returns the descriptors that an epoll instance watches, which its file of fdinfo has as "tfd: <fd> ...".
+func watched(path string) (fds []int) {
 	f, err := os.Open(path)
 	if err != nil {
-		return false // closed meanwhile
+		return nil // closed meanwhile
 	}
 	defer f.Close()
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		if rest, ok := strings.CutPrefix(lines.Text(), "tfd:"); ok {
-			if f := strings.Fields(rest); len(f) > 0 && f[0] == strconv.Itoa(fd) {
-				return true
+			if f := strings.Fields(rest); len(f) > 0 {
+				if fd, err := strconv.Atoi(f[0]); err == nil {
+					fds = append(fds, fd)
+				}
 			}
 		}
 	}
-	return false
+	return fds
+}
+
+// eventFD returns the only eventfd among fds, -1 if there is none or another.
+func eventFD(fds []int) int {
+	found := -1
+	for _, fd := range fds {
+		if to, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd)); err == nil && to == "anon_inode:[eventfd]" {
+			if found >= 0 {
+				return -1
+			}
+			found = fd
+		}
+	}
+	return found
 }
 
 // wake makes the loop run a turn end soon. Any goroutine.
@@ -148,13 +170,16 @@ func (c *core) call() {
 
 // ring ends the wait of rest. It may come too late: then the next wait ends at once.
 func (c *core) ring() {
-	if !c.reachable.Enter() {
-		return
+	if c.reachable.Enter() {
+		c.strike()
+		c.reachable.Leave()
 	}
+}
+
+// strike makes an edge of the bell. The counter cannot become full: that takes 2^64 of them.
+func (c *core) strike() {
 	one := [8]byte{1}
-	// The counter cannot become full: that takes 2^64 rings.
 	_, _ = unix.Write(c.bell, one[:])
-	c.reachable.Leave()
 }
 
 // execute asks the library for a turn end.
@@ -187,6 +212,11 @@ func (c *core) leave(byTask bool) {
 		c.wakeQueued.Store(true)
 	}
 	c.where.Store(inLibrary)
+	c.clockAt = 0 // the library may take its edge
+	if c.rung {   // it may have been for a task of the library
+		c.rung = false
+		c.strike()
+	}
 	queued := c.wakeQueued.Load()
 	if queued && (!byTask || c.pollFD < 0) {
 		c.execute()
@@ -195,20 +225,26 @@ func (c *core) leave(byTask bool) {
 	c.setAlarm(queued)
 }
 
-// rest ends a call of the library that may be the last of its batch: it ends the turn, unless more sockets are ready that
-// belong to it, and waits. byTask: see finish.
+// rest ends a call of the library that may be the last of its batch: what its other sockets have is taken into the turn, which ends
+// then, and the loop waits. byTask: see finish.
 func (c *core) rest(byTask bool) {
-	for over := !c.mayRest(byTask) || c.poll(0); !over; {
-		if c.inTurn || c.wakeQueued.Load() {
+	library := false // has something to do
+	if c.inTurn && c.mayRest(byTask) {
+		library = c.take(c.poll(0))
+	}
+	for {
+		if (c.inTurn || c.wakeQueued.Load()) && c.mayRest(byTask) {
 			c.wakeQueued.Store(false)
 			c.begin()
+			c.stats.Inlined++
 			c.finish(byTask)
-			if c.stopping || c.final {
-				c.wakeQueued.Store(true) // the rest of that is done by task
+			if c.stopping || c.final { // the rest of that is done by a task, which comes now and not by alarm: nobody rests any more
+				c.wakeQueued.Store(true)
+				byTask = false
 			}
-			if !c.mayRest(byTask) {
-				break
-			}
+		}
+		if library || !c.mayRest(byTask) {
+			break
 		}
 		c.setClock()
 		c.where.Store(waiting)
@@ -216,9 +252,9 @@ func (c *core) rest(byTask bool) {
 		if c.wakeQueued.Load() {
 			patience = 0
 		}
-		over = c.poll(patience)
+		n := c.poll(patience)
 		c.where.Store(awake)
-		over = over || !c.mayRest(byTask)
+		library = c.take(n)
 	}
 	c.leave(byTask)
 }
@@ -245,21 +281,58 @@ func (c *core) mayRest(byTask bool) bool {
 	return c.pollFD >= 0 && !c.taskQueued.Load() && c.guests.Load() == 0 && !c.stopping && !c.final && (byTask || len(c.closers) == 0)
 }
 
-// poll waits for the library's sockets, the bell and the clock, for ever with patience -1, not at all with 0. It asks for a turn
-// when the clock fired, and tells whether there are sockets.
-func (c *core) poll(patience int) (sockets bool) {
-	n, err := unix.EpollWait(c.outer, c.events[:], patience)
-	if err != nil && err != unix.EINTR { // as in setClock
-		invariant.Assertf(false, "loop %s: epoll_wait: %v", c.cfg.Name, err)
+// poll waits for the library's sockets, the bell and the clock, for ever with patience -1, not at all with 0. It returns the number
+// of events.
+func (c *core) poll(patience int) int {
+	c.stats.Waits++
+	n, err := unix.EpollWait(c.pollFD, c.events[:], patience)
+	if err != nil {
+		if err != unix.EINTR { // tested here: the arguments of Assertf would be allocated
+			invariant.Assertf(false, "loop %s: epoll_wait: %v", c.cfg.Name, err)
+		}
+		return -1
 	}
+	return n
+}
+
+// take reads the sockets of the first n events, once each, and delivers what they have. It tells whether there is anything that is
+// the library's: every event that is not plain data.
+func (c *core) take(n int) (library bool) {
 	for i := range max(n, 0) {
-		switch int(c.events[i].Fd) {
-		case c.pollFD:
-			sockets = true
-		case c.clock:
-			c.clockAt = 0
-			c.wakeQueued.Store(true)
+		e := &c.events[i]
+		fd := int(e.Fd)
+		if fd == c.bell {
+			if e.Pad == ofClock {
+				c.clockAt = 0
+				c.wakeQueued.Store(true)
+			} else {
+				c.rung = true
+			}
+			continue
+		}
+		if fd >= len(c.byFD) || c.byFD[fd] == nil || e.Events != unix.EPOLLIN {
+			library = true
+			continue
+		}
+		s := c.byFD[fd]
+		n, err := unix.Read(fd, c.buf)
+		switch {
+		case n > 0:
+			c.traffic(s, c.buf[:n])
+		case err == nil:
+			library = true
+		case err != unix.EAGAIN && err != unix.EINTR:
+			s.broken = os.NewSyscallError("read", err) // the system does not tell it twice
+			library = true
 		}
 	}
-	return sockets
+	return library
+}
+
+// know has take find the session of a descriptor; nil: there is none any more.
+func (c *core) know(fd int, s *Session) {
+	for fd >= len(c.byFD) {
+		c.byFD = append(c.byFD, nil)
+	}
+	c.byFD[fd] = s
 }

@@ -57,6 +57,7 @@ type Session struct {
 	abort   bool // closing without sending what is left
 
 	cause      error
+	broken     error // why reading failed
 	lastActive int64
 	lingerEnd  int64
 }

@@ -6,6 +6,7 @@ import "time"
 type Stats struct {
 	Turns     uint64 // turns in which anything happened
 	Inlined   uint64 // turns ended without asking the library for a task
+	Waits     uint64 // looks for ready sockets, with waiting or without; the library's own are not known
 	Messages  uint64 // mailbox messages delivered
 	BytesIn   uint64
 	BytesOut  uint64

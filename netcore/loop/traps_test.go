@@ -366,6 +366,11 @@ func readable(t *testing.T, fd, millis int) bool {
 	return n > 0
 }
 
+func pollOf(c gnet.Conn) int {
+	poll, _ := findPoll(c.Fd())
+	return poll
+}
+
 // From within OnTraffic the epoll instance tells whether another socket of the loop has something to read.
 func TestTrapEpollTellsOfSockets(t *testing.T) {
 	var others, alone = make(chan bool, 1), make(chan bool, 1)
@@ -378,9 +383,9 @@ func TestTrapEpollTellsOfSockets(t *testing.T) {
 			switch calls++; calls {
 			case 1:
 				<-blocked // until the second socket has its byte
-				others <- readable(t, findPoll(c.Fd()), 5000)
+				others <- readable(t, pollOf(c), 5000)
 			case 2:
-				alone <- readable(t, findPoll(c.Fd()), 0)
+				alone <- readable(t, pollOf(c), 0)
 			}
 		},
 	}
@@ -405,7 +410,7 @@ func TestTrapTasksWhileOneRunsAreSilent(t *testing.T) {
 	told, ran := make(chan bool, 1), make(chan struct{})
 	r := &raw{onTraffic: func(c gnet.Conn) {
 		_, _ = c.Discard(-1)
-		el, poll := c.EventLoop(), findPoll(c.Fd())
+		el, poll := c.EventLoop(), pollOf(c)
 		_ = el.Execute(context.Background(), gnet.RunnableFunc(func(context.Context) error {
 			posted := make(chan error)
 			go func() {
@@ -423,4 +428,83 @@ func TestTrapTasksWhileOneRunsAreSilent(t *testing.T) {
 		t.Error("epoll tells of tasks: rest need not care about them any more")
 	}
 	wait(t, ran)
+}
+
+// Edges of the eventfd that no task belongs to, one of them made by a descriptor that bears its number, disturb nothing, and a task
+// still comes.
+func TestTrapEdgesWithoutTasks(t *testing.T) {
+	seen, ran := make(chan string, 3), make(chan struct{})
+	clock, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(clock) })
+	var poll, bell int
+	r := &raw{
+		onOpen: func(c gnet.Conn) {
+			poll, bell = findPoll(c.Fd())
+			on := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(bell), Pad: ofClock}
+			if err := unix.EpollCtl(poll, unix.EPOLL_CTL_ADD, clock, &on); err != nil {
+				t.Error(err)
+			}
+		},
+		onTraffic: func(c gnet.Conn) {
+			b, _ := c.Next(-1)
+			seen <- string(b)
+			if string(b) == "task" {
+				_ = c.EventLoop().Execute(context.Background(), gnet.RunnableFunc(func(context.Context) error { close(ran); return nil }))
+			}
+		},
+	}
+	c := startRaw(t, r)()
+	edges := func() {
+		one := [8]byte{1}
+		if _, err := unix.Write(bell, one[:]); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.TimerfdSettime(clock, 0, &unix.ItimerSpec{Value: unix.Timespec{Nsec: 1}}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, word := range []string{"first", "second", "task"} {
+		send(t, c, []byte(word))
+		if got := wait(t, seen); got != word {
+			t.Fatalf("got %q", got)
+		}
+		edges()
+	}
+	wait(t, ran)
+}
+
+// What is read from a socket beside the library is missed by nobody, and the library goes on with what comes after it.
+func TestTrapReadingBeside(t *testing.T) {
+	seen, beside := make(chan string, 2), make(chan string, 1)
+	r := &raw{onTraffic: func(c gnet.Conn) {
+		b, _ := c.Next(-1)
+		seen <- string(b)
+		if string(b) == "one" {
+			if !readable(t, c.Fd(), 5000) {
+				t.Error("nothing more came")
+			}
+			buf := make([]byte, 100)
+			n, err := unix.Read(c.Fd(), buf)
+			if err != nil || c.InboundBuffered() != 0 {
+				t.Errorf("read: %v; %d bytes are buffered", err, c.InboundBuffered())
+			}
+			beside <- string(buf[:max(n, 0)])
+		}
+	}}
+	c := startRaw(t, r)()
+	send(t, c, []byte("one"))
+	if got := wait(t, seen); got != "one" {
+		t.Fatalf("got %q", got)
+	}
+	send(t, c, []byte("two"))
+	if got := wait(t, beside); got != "two" {
+		t.Fatalf("got %q", got)
+	}
+	send(t, c, []byte("three"))
+	if got := wait(t, seen); got != "three" {
+		t.Fatalf("got %q", got)
+	}
 }

@@ -11,25 +11,24 @@ import (
 )
 
 // A turn is the unit of batching: input of several sessions and messages of several posters are delivered, then
-// Handler.Turn runs once, then every session with output is written once. The event library tells us when one socket
-// is readable, but not when it has gone through all sockets that were ready together. There are two ways to find out.
+// Handler.Turn runs once, then every session with output is written once. Where the loop waits by itself it has the list of the
+// sockets that were ready together, and the turn ends with it; see rest.
 //
-// Look: after a socket has been handled, ask the kernel whether another of the loop's sockets is readable. If not, the turn ends
-// here and the loop waits; see rest. With one session at a time, which is what a nearly idle server sees and where latency shows,
-// this is all there is.
-//
-// Task: when others are readable, ask the library to run a task of ours. It runs tasks after the sockets, so the task is the end
-// of the turn. The price, a write to an eventfd and two small allocations per turn, is shared by all sessions of the turn.
+// The event library, where sockets came to it instead, tells us when one is readable, but not when it has gone through all that were ready
+// together. What is ready besides is looked for and read then, and ends the turn likewise. Only what cannot be finished so, because
+// connections are to be closed, because there is a task under way, or because the library does the waiting, is finished by task: the
+// library runs tasks after the sockets. The price is a write to an eventfd and two small allocations per turn.
 //
 // Rejected: to end a turn after every socket (work that all could have shared, a store read or a log append, is done for each); to
-// predict whether others will follow from the turns before (it was so here once: right most of the time, for the price of one look);
-// a socket pair as end-of-batch marker (it has to be read, one more system call); guessing from the time between two callbacks.
+// predict whether others will follow from the turns before; to leave the others to the library and the end to a task (both were so
+// here once); a socket pair as end-of-batch marker (it has to be read, one more system call); guessing from the time between two
+// callbacks.
 //
 // One wake-up at most is under way, whoever asks: mailbox, timers, turn end. The library runs tasks posted from one
 // goroutine in any order, so a task carries nothing: it only means "look".
 //
-// Closing. Connections are closed only at a turn end that was run by task, when the library holds no list of ready
-// descriptors: a descriptor that is closed and reused while the list still has the old event would get that event.
+// Closing. Connections are closed only at a turn end that was run by task, or follows it, when neither the library nor rest holds a list
+// of ready descriptors: a descriptor that is closed and reused while the list still has the old event would get that event.
 // Closed is therefore never called from within a handler's call, except that a failing write reports during flush,
 // when no handler code is on the stack either.
 
@@ -243,8 +242,6 @@ func (c *core) finish(byTask bool) {
 	c.flush()
 	if byTask {
 		c.reap()
-	} else {
-		c.stats.Inlined++
 	}
 	end := int64(time.Since(c.base))
 	c.stats.BusyNanos += uint64(end - c.turnStart)
