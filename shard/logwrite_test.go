@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"pegasus/consensus/mutlog"
 	"pegasus/engine/mem"
 	"pegasus/netcore/disk"
 	"pegasus/netcore/proto"
@@ -126,6 +127,27 @@ func TestLoopLooksBeforeItWritesAgain(t *testing.T) {
 	}
 	s.do(func() { s.sh.opts.LogLane = true })
 	s.finish()
+}
+
+// A loop has turns before its shard has started, and recovery may have left something in the log.
+func TestNothingIsDoneBeforeTheStart(t *testing.T) {
+	s, _ := byLoop(t)
+	s.do(func() {
+		s.sh.started = false
+		rec := mutlog.Record{GPID: proto.GPID{App: 99}, Ballot: 1, Decree: 1}
+		if err := s.sh.log.Append(&rec); err != nil {
+			t.Error(err)
+		}
+	})
+	if who := s.sent(func() {}); who != "nobody" {
+		t.Errorf("%s wrote the log", who)
+	}
+	s.do(func() { s.sh.started = true })
+	who := s.sent(func() {})
+	if who != "loop" {
+		t.Errorf("%s wrote the log, want loop", who)
+	}
+	s.end(who)
 }
 
 // A loop that waits for a disk which does not answer takes the leases of its node with it, whatever shard it is: others take over and

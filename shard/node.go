@@ -307,6 +307,7 @@ func (n *Node) listen() error {
 type startShard struct{}
 
 func (*startShard) deliver(sh *Shard) {
+	sh.started = true
 	sh.alignClock()
 	sh.tick()
 	sh.tickReplicas()

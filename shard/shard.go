@@ -75,6 +75,7 @@ type Shard struct {
 	parked, parkedBytes                   int                 // requests that throttles hold back
 	gathered, gatheredBytes               int                 // mutations that are committed and not applied; bytes of their batches
 	denying                               bool                // clients get no answers; see remote command replica.deny-client
+	started                               bool                // all loops of the node exist, and Shard.loop is set
 	draining, stopped                     bool                // see Node.Stop
 	silent                                bool                // replicas take no more steps
 	retries                               []func()            // what lacked space; see later
@@ -104,8 +105,12 @@ type Stats struct {
 func (sh *Shard) Message(m *message) { (*m).deliver(sh) }
 
 // Turn works off what the turn has brought, in the order that lets one thing feed the next: commits change the stores and
-// free the pipeline, writes become mutations, mutations go to the log, gets see every commit, replies and forwards leave.
+// free the pipeline, writes become mutations, mutations go to the log, gets see every commit, replies and forwards leave. What
+// recovery left to do waits until the shard has started: a loop has its first turns before whoever starts it knows the loop.
 func (sh *Shard) Turn() {
+	if !sh.started {
+		return
+	}
 	sh.workOff()
 	sh.startLogWrite()
 	sh.peers.flush()

@@ -85,7 +85,7 @@ func newSolo(t testing.TB, fsys disk.FS, logDir string, change ...func(*Options)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.do(s.sh.alignClock)
+	s.do(func() { s.sh.started = true; s.sh.alignClock() })
 	s.sh.logJob.submit = func() {} // writes are carried out by sync; the lane gets jobs faster than it can drop them
 	s.sh.logLane.Close()
 	s.sh.logLane = lane.New("log", 1, 1<<16)
