@@ -246,7 +246,7 @@ func (c *core) AtMultiple(period time.Duration, fn func()) timer.ID {
 	return c.timers.At((c.now/p+1)*p, fn)
 }
 
-// Again asks for another turn, after the sockets that are ready now. On the loop only.
+// Again asks for another turn soon, which has what the sockets have by then where the loop waits by itself. On the loop only.
 func (c *core) Again() { c.wake() }
 
 // Cancel stops a timer; false when it fired or was cancelled before.

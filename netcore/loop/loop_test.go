@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // modes are the two ways to wait, by Config.LibraryWaits.
@@ -613,13 +615,23 @@ func TestAgainLooksAtTheSockets(t *testing.T) {
 			seen <- h.calls
 		}
 	}
+	fds := make(chan int, 2)
+	h.onOpened = func(s *Session) error { fds <- s.t.(*gnetTransport).conn.Fd(); return nil }
 	l = startLoop(t, Config{}, h)
 	a, b := dial(t, l), dial(t, l)
+	sockets := []int{wait(t, fds), wait(t, fds)}
+	onLoop(t, l, func() {}) // the turns that the connections asked for are over
 	f := frame([]byte("x"))
 	send(t, a, f)
 	<-began
 	send(t, a, f)
 	send(t, b, f)
+	for _, fd := range sockets {
+		eventually(t, "the input is there", func() bool {
+			n, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
+			return err == nil && n == len(f)
+		})
+	}
 	close(goOn)
 	if n := <-seen; n != 3 {
 		t.Errorf("the turn has seen %d inputs, want 3", n)
