@@ -100,8 +100,8 @@ type Server struct {
 	failed  error
 	watch   *watcher
 	leader  core.Leadership  // as last reported
-	ticking timer.ID         // zero until the journal is open
 	members []journal.Member // of the meta group, likewise
+	ticking timer.ID         // the next tick; zero until the journal is open
 	// changing: a change of the meta group is under way; one at a time.
 	changing bool
 	config   *httpfront.Config

@@ -104,6 +104,40 @@ func slowPut(s *solo, g proto.GPID) {
 	s.do(func() { s.sh.logJob.usual = 0 })
 }
 
+// Reads are noted where their partition is, whichever loop they come to; writes are not.
+func TestReadsAreNotedOnTheirShard(t *testing.T) {
+	g := newGroup(t, []int{2})
+	g.meta.groupTable(1, 4, 1)
+	g.full(1, 4, 1)
+	noted := func() (n int) {
+		for i := range 2 {
+			onShard(g.nodes[0].node, i, func(sh *Shard) {
+				if sh.loopWrites.lastRead > 0 {
+					n++
+				}
+			})
+		}
+		return n
+	}
+	c := g.client()
+	for i := range 20 {
+		if err := c.put(1, 4, seqName(i), "v"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := noted(); n != 0 {
+		t.Errorf("puts are noted as reads on %d shards", n)
+	}
+	for i := range 20 {
+		if _, err := c.get(1, 4, seqName(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := noted(); n != 2 {
+		t.Errorf("reads are noted on %d shards of 2", n)
+	}
+}
+
 // Between two writes of the loop it looks at its sockets once more: what that brings goes with the second one.
 func TestLoopLooksBeforeItWritesAgain(t *testing.T) {
 	s, g := byLoop(t)

@@ -33,5 +33,5 @@ func (l *Log) Stats() Stats {
 	return s
 }
 
-// PendingBytes is that of Stats, for little.
+// PendingBytes is Stats().PendingBytes without the walk over all partitions, for every turn.
 func (l *Log) PendingBytes() int { return len(l.pending.buf) }
