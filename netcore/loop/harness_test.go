@@ -243,3 +243,19 @@ func holdLoop(t testing.TB, l *Loop[msg]) (release func()) {
 	}
 	return func() { close(blocked) }
 }
+
+// timers starts a chain of n timers, 0 to 2 ms apart, and returns what the last one closes.
+func timers(t testing.TB, l *Loop[msg], n int) <-chan struct{} {
+	t.Helper()
+	fired := make(chan struct{})
+	var again func()
+	again = func() {
+		if n--; n == 0 {
+			close(fired)
+			return
+		}
+		l.After(time.Duration(n%3)*time.Millisecond, again)
+	}
+	onLoop(t, l, again)
+	return fired
+}

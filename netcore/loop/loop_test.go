@@ -463,17 +463,7 @@ func TestTimersUnderLoad(t *testing.T) {
 			expect(t, c, f)
 		}
 	}()
-	fired := make(chan struct{})
-	n := 0
-	var again func()
-	again = func() {
-		if n++; n == 100 {
-			close(fired)
-			return
-		}
-		l.After(time.Duration(n%3)*time.Millisecond, again)
-	}
-	onLoop(t, l, again)
+	fired := timers(t, l, 100)
 	wait(t, fired)
 	close(stop)
 	<-done

@@ -295,17 +295,7 @@ func TestBusySocketsStarveNothing(t *testing.T) {
 	}
 	defer wg.Wait()
 	defer close(stop)
-	fired := make(chan struct{})
-	n := 0
-	var again func()
-	again = func() {
-		if n++; n == 50 {
-			close(fired)
-			return
-		}
-		l.After(time.Duration(n%3)*time.Millisecond, again)
-	}
-	onLoop(t, l, again)
+	fired := timers(t, l, 50)
 	for i := range 50 {
 		c := dial(t, l)
 		f := frame([]byte("let me in"))
