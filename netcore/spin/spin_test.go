@@ -1,9 +1,14 @@
 package spin
 
 import (
+	"context"
+	"os"
+	"os/exec"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func TestLock(t *testing.T) {
@@ -23,6 +28,44 @@ func TestLock(t *testing.T) {
 	if n != 160_000 {
 		t.Fatalf("counted %d of 160000", n)
 	}
+}
+
+// Whoever waits can be stopped for the collector, which waits for whoever has the lock. Signals do not count: they come in the system
+// call, nearly always, and are turned off here, so that without the call of yield the child never ends.
+func TestWaitersCanBeStopped(t *testing.T) {
+	const child = "PEGASUS_SPIN_CHILD"
+	if os.Getenv(child) == "" {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestWaitersCanBeStopped$")
+		cmd.Env = append(os.Environ(), child+"=1", "GODEBUG=asyncpreemptoff=1", "GOMAXPROCS=4")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v, %v\n%s", err, ctx.Err(), out)
+		}
+		return
+	}
+	var l Lock
+	var g Gate
+	g.Open()
+	g.Enter()
+	l.Lock()
+	var wg sync.WaitGroup
+	var waiting atomic.Int32
+	for _, wait := range []func(){l.Lock, g.Shut} {
+		wg.Go(func() {
+			waiting.Add(1)
+			wait()
+		})
+	}
+	for waiting.Load() < 2 {
+		runtime.Gosched()
+	}
+	for range 100 {
+		runtime.GC()
+	}
+	l.Unlock()
+	g.Leave()
+	wg.Wait()
 }
 
 // Once Shut has returned nobody is inside, and nobody comes in.
