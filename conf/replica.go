@@ -31,6 +31,7 @@ type ReplicaNode struct {
 	KeepErrors    Duration `toml:"keep_error_replicas" allow:"0s..8760h"`
 	KeepGarbage   Duration `toml:"keep_garbage_replicas" allow:"0s..8760h"`
 	Shards        int      `toml:"shards" allow:"0..256"`
+	Scheduling    string   `toml:"scheduling" allow:"auto|normal"`
 	ShardPortBase int      `toml:"shard_port_base" allow:"0..65535"`
 	Zone          string   `toml:"zone" allow:"name?"`
 }
@@ -104,6 +105,8 @@ func DefaultReplica() *Replica {
 			Listen:    "127.0.0.1:34801",
 			DataDirs:  []string{"data"},
 			BlackList: []string{},
+
+			Scheduling: "auto",
 
 			KeepErrors:  Duration(7 * 24 * time.Hour),
 			KeepGarbage: Duration(24 * time.Hour),

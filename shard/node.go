@@ -291,7 +291,7 @@ func (n *Node) listen() error {
 			Name: "shard" + strconv.Itoa(i), Addrs: addrs[:1:1],
 			MaxSessions: n.opts.Limits.MaxSessions, MaxInbound: n.opts.Limits.MaxInbound,
 			MaxOutbound: n.opts.Limits.MaxOutbound, IdleTimeout: n.opts.Limits.IdleTimeout,
-			OnFatal: n.opts.OnFatal, Logger: sh.logger,
+			NormalPolicy: n.opts.NormalPolicy, OnFatal: n.opts.OnFatal, Logger: sh.logger,
 		}
 		if n.opts.ShardPort > 0 {
 			cfg.Addrs = append(cfg.Addrs, addrs[1+i])

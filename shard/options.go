@@ -26,9 +26,11 @@ type Options struct {
 	Metas       []string
 	Zone        string // rack or zone that meta spreads copies over; empty if none
 
-	Limits  Limits
-	Reads   rrdb.Limits
-	Log     mutlog.Options
+	Limits       Limits
+	Reads        rrdb.Limits
+	Log          mutlog.Options
+	NormalPolicy bool // loops never let what runs on their processor finish first; see loop.Config
+
 	LogLane bool // log writes are the log lane's, always; see logwrite.go
 	Store   rocks.Options
 	Shared  rocks.SharedOptions

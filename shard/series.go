@@ -243,6 +243,8 @@ func roleName(s lifecycle, role int32) string {
 func (a *census) families(f *export.Families) {
 	id := strconv.Itoa(int(a.shard.id))
 	f.Counter("pegasus_loop_busy_seconds_total", "Time that the event loop spent within turns.", float64(a.shard.loop.Snapshot().BusyNanos)/1e9, "shard", id)
+	f.Counter("pegasus_loop_batch_seconds_total", "Time in which the event loop, when woken, let what ran on its processor finish first.",
+		float64(a.shard.loop.Snapshot().BatchNanos)/1e9, "shard", id)
 	f.Counter("pegasus_log_writes_by_loop_total", "Writes of the shard log that its event loop did by itself, as no reads came and the disk was quick.",
 		float64(a.stats.LoopLogWrites), "shard", id)
 	f.Histogram("pegasus_log_write_duration_seconds", "Writes of the shard log, each with its sync.", &a.logMeter.took, 1e-9, firstNanos, lastNanos, "shard", id)

@@ -135,6 +135,7 @@ func (c *core) run() {
 		gnet.WithLogger(c.cfg.Logger.Named("gnet").Sugar()))
 	c.reachable.Shut()
 	c.rester.close()
+	c.policy.close()
 	if c.alarm != nil {
 		c.alarm.Stop()
 	}
@@ -227,6 +228,9 @@ func (h *gnetHandler) OnOpen(conn gnet.Conn) ([]byte, gnet.Action) {
 		c.reachable.Open()
 		if !c.cfg.LibraryWaits {
 			c.restOn(conn.Fd())
+		}
+		if !c.cfg.NormalPolicy {
+			c.policy.open()
 		}
 		_ = timerslack.SetThread(timerslack.Normal) // for sleeps of what runs on the loop, such as a store that holds writes back
 		return nil, gnet.Close
@@ -468,6 +472,7 @@ func (c *core) finale() error {
 		}
 	}
 	c.publish()
+	c.policy.end()
 	c.reachable.Shut()
 	return gneterrors.ErrEngineShutdown
 }

@@ -105,6 +105,9 @@ type Config struct {
 	// the library's. For tests and measurements.
 	LibraryWaits bool
 
+	// NormalPolicy leaves the scheduling policy of the loop's thread as it is; else it is SCHED_BATCH at times, see policy.go.
+	NormalPolicy bool
+
 	// OnFatal is called, from a goroutine of its own, when the loop ended without having been stopped: the process
 	// cannot serve any more and should exit. Running out of file descriptors does that. Default: panic.
 	OnFatal func(error)

@@ -251,6 +251,8 @@ func (c *core) rest(byTask bool) {
 		patience := -1
 		if c.wakeQueued.Load() {
 			patience = 0
+		} else {
+			c.stats.BatchNanos += uint64(c.policy.rest(c.now))
 		}
 		n := c.poll(patience)
 		c.where.Store(awake)

@@ -4,16 +4,17 @@ import "time"
 
 // Stats counts since Start. Only the loop writes them, with plain additions; a copy is published once a second.
 type Stats struct {
-	Turns     uint64 // turns in which anything happened
-	Inlined   uint64 // turns ended without asking the library for a task
-	Waits     uint64 // looks for ready sockets, with waiting or without; the library's own are not known
-	Messages  uint64 // mailbox messages delivered
-	BytesIn   uint64
-	BytesOut  uint64
-	BusyNanos uint64 // time within turns; its growth per second is the load of the loop
-	Sessions  int    // open now
-	Opened    uint64
-	Closed    uint64
+	Turns      uint64 // turns in which anything happened
+	Inlined    uint64 // turns ended without asking the library for a task
+	Waits      uint64 // looks for ready sockets, with waiting or without; the library's own are not known
+	Messages   uint64 // mailbox messages delivered
+	BytesIn    uint64
+	BytesOut   uint64
+	BusyNanos  uint64 // time within turns; its growth per second is the load of the loop
+	BatchNanos uint64 // time in which the loop's thread was of SCHED_BATCH, see policy.go
+	Sessions   int    // open now
+	Opened     uint64
+	Closed     uint64
 
 	// Sessions that the loop closed on its own, by reason.
 	Refused      uint64 // ErrTooMany, or arrived while stopping

@@ -63,6 +63,7 @@ type core struct {
 	sink Sink
 	engine
 	rester
+	policy policy
 	stopState
 
 	base    time.Time
@@ -103,6 +104,7 @@ func (c *core) init(cfg Config, sink Sink, h host) {
 	c.control = mailbox.New[func()](controlLimit, c.wake)
 	c.runFn = func(fn *func()) { (*fn)() }
 	c.published.Store(&Stats{})
+	c.policy.init()
 	c.engine.init()
 }
 
