@@ -17,16 +17,14 @@ import (
 // step drives consensus by one event and carries out its effects in their order: append to the shard log, remember what is
 // committed for the end of the turn, answer what was refused.
 //
-// What earlier steps of this turn committed is applied first: its tokens live in memory that the next step may reuse, and a
-// step that refuses mutations expects the oldest of them to be the oldest in flight. What a secondary gathers has no tokens.
+// What earlier steps of this turn committed is answered first: its tokens live in memory that the next step may reuse, and a
+// step that refuses mutations expects the oldest of them to be the oldest in flight. What is gathered has no tokens.
 func (p *partition) step(ev *consensus.Event) {
 	if p.shard.silent {
 		return
 	}
+	p.finish()
 	ev.Now = p.shard.clock()
-	if !p.gathers(ev.Now) {
-		p.settle()
-	}
 	e := p.shard.takeEffects()
 	p.replica.Step(ev, e)
 	for i := range e.Append {
@@ -74,12 +72,13 @@ func (p *partition) appendToLog(m *consensus.Mutation) {
 	}
 }
 
-// A secondary owes nobody an answer, so it may gather what is committed and apply it together: one store write costs as much as
-// several records of it, and with many partitions, whose stores no cache holds, as much as dozens. It waits for gatherMutations or
+// Nobody looks at the store between two writes, often, so what is committed is gathered and applied together: one store write costs as
+// much as several records of it, and with many partitions, whose stores no cache holds, as much as dozens. A secondary owes nobody an
+// answer, and a primary gives it first, see answerEarly. What is gathered waits for gatherMutations or
 // gatherBytes, which bound the memory per partition, for maxGathered in all partitions of the shard, which bounds what a change of
 // role leaves to do, for maxGatheredBytes in all of them, which bounds the memory where there are a thousand partitions, or for
-// gatherTime, which the steps of tickReplicas notice within Timing.Announce; reads, a change of role and everything that settles
-// come first. What is not applied when the process ends is in the log.
+// gatherTime, which the steps of tickReplicas notice within Timing.Announce; reads, atomic operations, a change of role and everything
+// that settles come first. What is not applied when the process ends is in the log.
 const (
 	gatherMutations  = 64
 	gatherBytes      = 64 << 10
@@ -122,12 +121,51 @@ func (p *partition) dropCommitted() {
 	p.committed = p.committed[:0]
 }
 
+// finish does what is due for what is committed: answers, and the store once enough is gathered.
+func (p *partition) finish() {
+	if len(p.committed) == 0 {
+		return
+	}
+	now := p.shard.clock()
+	if p.gathered.owed > 0 {
+		p.answerEarly(now)
+	}
+	if !p.gathers(now) {
+		p.applyCommitted()
+	}
+}
+
+// answerEarly answers what a primary has committed before it is applied, unless somebody looks at the store in this turn. It is in the
+// logs of all members, and what it comes to is known: atomic operations were evaluated when they were proposed. Should the store refuse it
+// later for want of space, no read is answered until it takes it (applied); where there is such trouble already, what is committed is
+// applied first. The batch moves out of its mutation, which is used again.
+//
+// Measured, puts with 64 in flight: 1,024 partitions 58 and 50 us of server CPU before, 36 and 36 with it; 8 partitions 28 and 28 before, 27
+// and 19 with it.
+func (p *partition) answerEarly(now int64) {
+	if p.parked > 0 || p.pending&workRead != 0 || len(p.queue) > 0 || p.overlay.active || p.state != replicaOpen ||
+		p.gathered.bytes >= gatherBytes || p.replica.Role() != consensus.Primary || p.shard.node.space.trouble.Load() {
+		return
+	}
+	for i := range p.committed {
+		m := &p.committed[i]
+		if len(m.Tokens) == 0 {
+			continue
+		}
+		m.Batch = append(p.shard.batchMemory.get(len(m.Batch)), m.Batch...)
+		p.answer(m, nil, now)
+		m.Tokens = nil
+		p.found = max(p.found, m.Decree)
+	}
+	p.gathered.owed = 0
+}
+
 // gathers tells whether what is committed waits for more at time now.
 func (p *partition) gathers(now int64) bool {
 	n := len(p.committed)
 	return n > 0 && n < gatherMutations && p.gathered.bytes < gatherBytes && p.gathered.owed == 0 && now-p.gathered.since < gatherTime &&
 		p.shard.gathered < maxGathered && p.shard.gatheredBytes < maxGatheredBytes && p.parked == 0 && p.pending&workRead == 0 &&
-		p.state == replicaOpen && p.replica.Role() == consensus.Secondary
+		p.state == replicaOpen && (p.replica.Role() == consensus.Secondary || p.replica.Role() == consensus.Primary && len(p.queue) == 0 && !p.overlay.active)
 }
 
 // applyCommitted applies everything that was committed since the last turn with one store write, then answers.

@@ -190,6 +190,7 @@ func (sh *Shard) unquiet() (why string) {
 		why = "gets are waiting"
 	}
 	for g, p := range sh.partitions {
+		p.settle() // what is gathered would wait for a second
 		switch {
 		case len(p.inFlight) > 0 || p.current != nil || len(p.committed) > 0:
 			why = g.String() + " has mutations in flight"

@@ -25,7 +25,7 @@ type partition struct {
 	reading   bool // an atomic operation's record is being read in the lane; queue waits
 	leading   bool // this replica is primary, and was at the last change
 
-	// Writes. current is the mutation that this turn is building, inFlight those proposed and not yet applied, oldest first.
+	// Writes. current is the mutation that this turn is building, inFlight those proposed and not yet answered, oldest first.
 	current       *mutationOps
 	inFlight      []*mutationOps
 	lastTimestamp int64                // microseconds, of the newest mutation
@@ -34,7 +34,7 @@ type partition struct {
 	queue         []queuedWrite
 	migrating     *migration           // to another data directory
 	backlog       []consensus.Mutation // that wait for room in the log; see appendLater
-	found         proto.Decree         // what it had prepared when it became primary
+	found         proto.Decree         // what it had prepared when it became primary, or has answered since without applying it
 	slowAfter     int64                // nanoseconds from which on a request is explained in the slow log
 	overlay       overlay
 	hotReads      hotCounter

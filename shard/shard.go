@@ -133,8 +133,10 @@ func (sh *Shard) workOff() {
 }
 
 func (p *partition) turn() {
-	if len(p.committed) == 0 || !p.gathers(p.shard.clock()) {
-		p.applyCommitted()
+	if p.state != replicaOpen {
+		p.endService()
+	} else {
+		p.finish()
 	}
 	p.drainQueue()
 	if p.current != nil && p.shard.holds() {

@@ -19,7 +19,8 @@ import (
 )
 
 // A full disk makes the replicas on it refuse writes with ERR_DISK_INSUFFICIENT; reads go on, nobody is quarantined, and writes
-// are taken again when there is space.
+// are taken again when there is space. (Reads do not go on where a store ran out of space before the watermark was noticed, with writes
+// that were answered and not applied, see answerEarly.)
 //
 // Three things stand behind that. The watermark: once a second, off the loops, every directory is asked what is available; below
 // the reserve its replicas refuse writes while there is still room for what was accepted. The members: a write needs all of them,
@@ -246,8 +247,8 @@ func (p *partition) park() {
 	p.parked = len(p.committed)
 }
 
-// applied tells whether everything that was found when this replica became primary is in the store, so that reads may be
-// answered from it. What was committed later and is parked has been answered to nobody.
+// applied tells whether everything that was found when this replica became primary, and that it has answered, is in the store, so that
+// reads may be answered from it. What else is parked has been answered to nobody.
 func (p *partition) applied() bool {
 	return p.parked == 0 || p.store.AppliedDecree() >= p.found
 }

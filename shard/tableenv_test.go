@@ -58,7 +58,7 @@ func TestReadSettings(t *testing.T) {
 	for i := range 50 {
 		cl.put(1, 1, fmt.Sprint("k", i), "", "v")
 	}
-	onPartition(c.node, only, func(p *partition) error { _, err := p.store.Flush(); return err })
+	onPartition(c.node, only, func(p *partition) error { p.settle(); _, err := p.store.Flush(); return err })
 	cached := func() uint64 {
 		before := c.node.shared.BlockCacheUsage()
 		for i := range 50 {

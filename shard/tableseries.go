@@ -45,7 +45,7 @@ func (t *tableSum) add(r *replicaCensus, size engine.Stats, period *replicaPerio
 func (t *tableSum) families(f *export.Families, table string) {
 	gauge := func(name, help string, v float64) { f.Gauge(name, help, v, "table", table) }
 	gauge("pegasus_table_replicas", "Replicas of the table on this server.", float64(t.replicas))
-	gauge("pegasus_table_mutations_in_flight", "Mutations of the table that are proposed and not applied.", float64(t.inFlight))
+	gauge("pegasus_table_mutations_in_flight", "Mutations of the table that are proposed and not answered.", float64(t.inFlight))
 	gauge("pegasus_table_store_bytes", "Estimated live data of the table on disk.", float64(t.store.LiveBytes))
 	gauge("pegasus_table_store_memtable_bytes", "Memtables of the table.", float64(t.store.MemtableBytes))
 	gauge("pegasus_table_store_keys", "Estimated records of the table.", float64(t.store.EstimatedKeys))

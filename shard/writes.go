@@ -298,7 +298,7 @@ func (p *partition) propose() {
 	if p.current == nil {
 		return
 	}
-	p.settle()
+	p.finish()
 	m := p.current
 	if m == nil || p.state != replicaOpen {
 		return // a replica that just failed ends what it was building when the turn ends
