@@ -163,9 +163,18 @@ func (p *partition) answerEarly(now int64) {
 // gathers tells whether what is committed waits for more at time now.
 func (p *partition) gathers(now int64) bool {
 	n := len(p.committed)
-	return n > 0 && n < gatherMutations && p.gathered.bytes < gatherBytes && p.gathered.owed == 0 && now-p.gathered.since < gatherTime &&
-		p.shard.gathered < maxGathered && p.shard.gatheredBytes < maxGatheredBytes && p.parked == 0 && p.pending&workRead == 0 &&
-		p.state == replicaOpen && (p.replica.Role() == consensus.Secondary || p.replica.Role() == consensus.Primary && len(p.queue) == 0 && !p.overlay.active)
+	if n == 0 || n >= gatherMutations || p.gathered.bytes >= gatherBytes || p.gathered.owed > 0 || now-p.gathered.since >= gatherTime ||
+		p.shard.gathered >= maxGathered || p.shard.gatheredBytes >= maxGatheredBytes || p.parked > 0 || p.pending&workRead != 0 ||
+		p.state != replicaOpen {
+		return false
+	}
+	switch p.replica.Role() {
+	case consensus.Secondary:
+		return true
+	case consensus.Primary:
+		return len(p.queue) == 0 && !p.overlay.active
+	}
+	return false
 }
 
 // applyCommitted applies everything that was committed since the last turn with one store write, then answers.

@@ -18,8 +18,10 @@ import (
 // When that is too long (maxDelay) the loop goes back to the ordinary policy, and tries again after a second, after two, and so on up to
 // a minute.
 //
-// Measured, official Go client, three replica servers on two processors: see the README. The price is in the tail, where a loop waits
-// for the time of others to end.
+// Measured, official Go client with 16 and 64 callers, three replica servers on two processors: 9.6 and 9.1 us of server CPU per get
+// with the ordinary policy, 7.1 and 5.1 with this; median 203 and 743 us, and 194 and 658. The price is in the tail, where a loop waits for
+// the time of others to end: the slowest of a thousand gets by 64 callers took up to 30 % longer, those of --tails, at 70 % of what is
+// possible, 10 to 20 % less.
 //
 // Rejected: a short sleep before each wait (as good with 64 in flight, but half as much latency again with 16, when the processors have
 // nothing else to do meanwhile); sched_yield before the wait (the client has lost the processor by then); SCHED_BATCH for ever (one put
