@@ -30,11 +30,10 @@ type Options struct {
 	Reads        rrdb.Limits
 	Log          mutlog.Options
 	NormalPolicy bool // loops never let what runs on their processor finish first; see loop.Config
-
-	LogLane bool // log writes are the log lane's, always; see logwrite.go
-	Store   rocks.Options
-	Shared  rocks.SharedOptions
-	Rows    uint64 // bytes of records read lately that all shards keep together, in equal parts of at least rowcache.MinBytes; 0 = none
+	LogLane      bool // log writes are the log lane's, always; see logwrite.go
+	Store        rocks.Options
+	Shared       rocks.SharedOptions
+	Rows         uint64 // bytes of records read lately that all shards keep together, in equal parts of at least rowcache.MinBytes; 0 = none
 
 	Window consensus.Limits // of prepared, uncommitted mutations per partition
 	Timing consensus.Timing // of leases, repetitions and hand-overs
